@@ -1,0 +1,1 @@
+"""Readers of raw benchmark files; one file a source."""

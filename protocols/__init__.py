@@ -1,0 +1,1 @@
+"""Method-neutral runs; one file a protocol."""
