@@ -593,8 +593,7 @@ def _reduce_seeds(values: NDArray[np.float32], holding: Holding, seed: Seed) -> 
         total += np.where(held, one, np.float32(0))
         present += held
     with np.errstate(invalid="ignore"):
-        mean: NDArray[np.float32] = (total / present).astype(np.float32)
-    return mean
+        return (total / present).astype(np.float32)
 
 
 def _span(epochs: tuple[int, ...]) -> str:

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,22 +61,25 @@ def disk_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file so that a reader sees the old content or the new, never a part.
 
+    durable: also wait until it would survive a power cut (records can do without: they are
+    many, and one that is lost is run again).
     Raises: StorageFailed if the disk refuses.
     """
     with disk_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -117,8 +120,8 @@ class StoreBuilder:
         self._slices: list[dict[str, Any]] = []
         self._costs: list[dict[str, Any]] = []
         with disk_errors(f"the store {name}"):
-            stores_folder().mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(dir=stores_folder(), prefix=f".new-{name}@"))
+            self._folder = stores_folder() / f".new-{name}@{uuid.uuid4().hex}"
+            self._folder.mkdir(parents=True)
         self._codes = self._save("codes", np.ascontiguousarray(codes, dtype=np.uint8))
         self._indices = self._save("indices", np.asarray(indices, dtype=np.int32))
 

@@ -1,0 +1,291 @@
+"""Packing of many architectures: chunks that survive a kill, then one store in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters._training_runs import Measured, unit
+from harness.arch import SearchSpace
+from harness.benchmark import Cost, Holding, Roles, Slice, Table
+from harness.errors import BadFile, InvalidSpec
+from harness.store import (
+    Provenance,
+    StoreBuilder,
+    check_name,
+    disk_errors,
+    stores_folder,
+    write_atomically,
+)
+
+CHUNK_ARCHS = 128  # Ours: 5 MB of a topology space's values, seconds of work to lose.
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some architectures' values side by side.
+
+    values: (n_archs, width) float32 or its .npy file; layout: per block of columns its slice,
+    seed and epochs; costs: per cost one value an architecture; digests: sha256 of every raw file.
+    """
+
+    indices: list[int]
+    layout: list[tuple[Slice, int, tuple[int, ...]]]
+    values: NDArray[np.float32] | Path
+    costs: dict[Cost, list[float]]
+    digests: list[str]
+
+    def blocks(self, at: Slice) -> Iterator[tuple[int, tuple[int, ...], NDArray[np.float32]]]:
+        """(seed, epochs, values (n_archs, n_epoch)) of every seed of a slice."""
+        values = self.values
+        if isinstance(values, Path):
+            values = np.asarray(np.load(values, mmap_mode="r", allow_pickle=False))
+        start = 0
+        for held, seed, epochs in self.layout:
+            if held == at:
+                yield seed, epochs, values[:, start : start + len(epochs)]
+            start += len(epochs)
+
+
+def make_chunk(archs: Mapping[int, Measured], where: str, digests: Sequence[str] = ()) -> Chunk:
+    """Lays the architectures' values side by side; what one of them lacks is NaN.
+
+    Raises: BadFile if an accuracy is no percentage.
+    """
+    epochs_of: dict[tuple[Slice, int], tuple[int, ...]] = {}
+    for arch in archs.values():
+        for key, (epochs, _) in arch.series.items():
+            if epochs_of.setdefault(key, epochs) != epochs:
+                epochs_of[key] = tuple(sorted({*epochs_of[key], *epochs}))
+    layout = [(at, seed, epochs) for (at, seed), epochs in epochs_of.items()]
+    values = np.full((len(archs), sum(len(e) for *_, e in layout)), np.nan, dtype=np.float32)
+    for row, arch in enumerate(archs.values()):
+        start = 0
+        for at, seed, epochs in layout:
+            held, series = arch.series.get((at, seed), ((), []))
+            if held == epochs:
+                values[row, start : start + len(epochs)] = series
+            else:
+                values[row, [start + epochs.index(epoch) for epoch in held]] = series
+            start += len(epochs)
+    _check_percentages(layout, values, list(archs), where)
+    names = dict.fromkeys(cost for arch in archs.values() for cost in arch.costs)
+    costs = {c: [arch.costs.get(c, float("nan")) for arch in archs.values()] for c in names}
+    return Chunk(list(archs), layout, values, costs, list(digests))
+
+
+def _check_percentages(
+    layout: Sequence[tuple[Slice, int, tuple[int, ...]]],
+    values: NDArray[np.float32],
+    indices: Sequence[int],
+    where: str,
+) -> None:
+    is_accuracy = np.repeat(
+        [at.metric == "accuracy" for at, _, _ in layout], [len(e) for *_, e in layout]
+    )
+    wrong = np.argwhere(((values < 0) | (values > 100)) & is_accuracy)
+    if len(wrong):
+        raise BadFile(
+            f"{where}: architecture {indices[wrong[0][0]]} has an accuracy of"
+            f" {values[tuple(wrong[0])]:g} %.",
+            "Download the file again.",
+        )
+
+
+class Packing:
+    """A resumable import: finished chunks lie in a folder of their own until all are there.
+
+    fingerprint: what the chunks are made from; if it changed, old chunks are thrown away.
+    Used as a context manager, it keeps a second import of the same store out.
+    Raises: InvalidSpec if another import of this store is running; StorageFailed.
+    """
+
+    def __init__(self, name: str, fingerprint: Mapping[str, Any]) -> None:
+        check_name(name)
+        self.name = name
+        self._folder = stores_folder() / f".import-{name}"
+        self._fingerprint = json.dumps(fingerprint, sort_keys=True)
+
+    def __enter__(self) -> Packing:
+        with disk_errors(f"the import of {self.name}"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (stores_folder() / f".import-{self.name}.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise InvalidSpec(
+                f"Another import of {self.name} is running.", "Wait for it."
+            ) from error
+        plan = self._folder / "plan.json"
+        if not plan.exists() or plan.read_text() != self._fingerprint:
+            for old in self._folder.iterdir():
+                old.unlink()
+            write_atomically(plan, self._fingerprint.encode())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def path(self, number: int) -> Path:
+        """The file that marks a chunk as finished."""
+        return self._folder / f"chunk-{number:06d}.json"
+
+    def is_done(self, number: int) -> bool:
+        """Whether an earlier, interrupted import finished this chunk."""
+        return self.path(number).exists()
+
+    def commit(self, space: SearchSpace, roles: Mapping[str, Roles], provenance: Provenance) -> str:
+        """Joins all chunks into the store and removes them; returns the store's name."""
+        chunks = [read_chunk(path) for path in sorted(self._folder.glob("chunk-*.json"))]
+        order = _order(chunks)
+        indices = order.indices
+        builder = StoreBuilder(self.name, space, space.codes[indices], indices.tolist())
+        try:
+            for holding, array in joined(chunks, order):
+                builder.add(holding, array)
+            for cost, column in joined_costs(chunks, order):
+                builder.add_cost(cost, column)
+            builder.commit(roles_held(roles, chunks), provenance)
+        except BaseException:
+            builder.discard()
+            raise
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (stores_folder() / f".import-{self.name}.lock").unlink()
+        return self.name
+
+    def digests(self) -> list[str]:
+        """sha256 of every raw file, in the order of the chunks."""
+        paths = sorted(self._folder.glob("chunk-*.json"))
+        return [digest for path in paths for digest in read_chunk(path).digests]
+
+
+def write_chunk(path: Path, chunk: Chunk) -> None:
+    """Stores a chunk: values first, then the file that marks it as finished."""
+    assert not isinstance(chunk.values, Path)
+    content = io.BytesIO()
+    np.save(content, chunk.values, allow_pickle=False)
+    write_atomically(path.with_suffix(".npy"), content.getvalue(), durable=False)
+    described = {
+        "indices": chunk.indices,
+        "layout": [[str(at), seed, list(epochs)] for at, seed, epochs in chunk.layout],
+        "costs": [
+            [cost.name, cost.dataset, cost.trained_on, cost.epochs, values]
+            for cost, values in chunk.costs.items()
+        ],
+        "digests": chunk.digests,
+    }
+    write_atomically(path, json.dumps(described).encode(), durable=False)
+
+
+def read_chunk(path: Path) -> Chunk:
+    """A finished chunk; its values stay on disk."""
+    described = json.loads(path.read_bytes())
+    return Chunk(
+        indices=described["indices"],
+        layout=[(Slice.parse(at), seed, tuple(e)) for at, seed, e in described["layout"]],
+        values=path.with_suffix(".npy"),
+        costs={Cost(*key): values for *key, values in described["costs"]},
+        digests=described["digests"],
+    )
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where the chunks' architectures stand when all are sorted by index.
+
+    indices: (n_arch,) ascending. places: per chunk the rows of its architectures.
+    """
+
+    indices: NDArray[np.int32]
+    places: list[NDArray[np.intp]]
+
+
+def _order(chunks: Sequence[Chunk]) -> Order:
+    indices = np.array([index for chunk in chunks for index in chunk.indices], dtype=np.int32)
+    rows = np.argsort(np.argsort(indices, kind="stable"), kind="stable")
+    ends = np.cumsum([len(chunk.indices) for chunk in chunks])
+    return Order(np.sort(indices), np.split(rows, ends[:-1]))
+
+
+def joined(chunks: Sequence[Chunk], order: Order) -> Iterator[tuple[Holding, NDArray[np.float32]]]:
+    """Every slice with its (n_seed, n_epoch, n_arch) array, one in memory at a time."""
+    seeds: dict[Slice, set[int]] = {}
+    epochs: dict[Slice, set[int]] = {}
+    for chunk in chunks:
+        for at, seed, held in chunk.layout:
+            seeds.setdefault(at, set()).add(seed)
+            epochs.setdefault(at, set()).update(held)
+    for at in sorted(seeds, key=str):
+        holding = Holding(at, unit(at.metric), tuple(sorted(seeds[at])), tuple(sorted(epochs[at])))
+        yield holding, _joined_array(holding, chunks, order)
+
+
+def _joined_array(holding: Holding, chunks: Sequence[Chunk], order: Order) -> NDArray[np.float32]:
+    shape = (len(holding.seeds), len(holding.epochs), len(order.indices))
+    array = np.full(shape, np.nan, dtype=np.float32)
+    for chunk, rows in zip(chunks, order.places, strict=True):
+        for seed, epochs, values in chunk.blocks(holding.slice):
+            position = holding.seeds.index(seed)
+            if epochs == holding.epochs:
+                array[position][:, rows] = values.T
+            else:
+                at_epochs = np.array([holding.epoch_position(epoch) for epoch in epochs])
+                array[position][np.ix_(at_epochs, rows)] = values.T
+    return array
+
+
+def joined_costs(
+    chunks: Sequence[Chunk], order: Order
+) -> Iterator[tuple[Cost, NDArray[np.float64]]]:
+    """Every cost that was recorded at all, (n_arch,) each."""
+    for cost in dict.fromkeys(cost for chunk in chunks for cost in chunk.costs):
+        column = np.full(len(order.indices), np.nan)
+        for chunk, rows in zip(chunks, order.places, strict=True):
+            column[rows] = chunk.costs.get(cost, np.nan)
+        if not np.isnan(column).all():
+            yield cost, column
+
+
+def roles_held(roles: Mapping[str, Roles], chunks: Iterable[Chunk]) -> dict[str, Roles]:
+    """The roles of those data sets whose truth is there; a missing search or short is None."""
+    held = {at for chunk in chunks for at, _, _ in chunk.layout}
+    return {
+        dataset: Roles(
+            search=declared.search if declared.search in held else None,
+            truth=declared.truth,
+            short=declared.short if declared.short in held else None,
+        )
+        for dataset, declared in roles.items()
+        if declared.truth in held
+    }
+
+
+def in_memory(
+    name: str, space: SearchSpace, archs: Mapping[int, Measured], roles: Mapping[str, Roles]
+) -> Table:
+    """A benchmark that holds the architectures in memory, for live objects."""
+    chunks = [make_chunk(archs, name)]
+    order = _order(chunks)
+    pairs = list(joined(chunks, order))
+    return Table(
+        name=name,
+        space=space,
+        codes=space.codes[order.indices],
+        indices=order.indices,
+        holdings=[holding for holding, _ in pairs],
+        arrays={holding.slice: array for holding, array in pairs},
+        costs=dict(joined_costs(chunks, order)),
+        roles=roles_held(roles, chunks),
+    )

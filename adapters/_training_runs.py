@@ -1,0 +1,174 @@
+"""From the stored training runs of one architecture to slices and costs.
+
+NATS-Bench's files, NAS-Bench-201's .pth and the live objects of both packages hold the same
+"ArchResults" states: all_results maps (data set key, seed) to one run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from statistics import fmean
+from typing import Any
+
+from harness.benchmark import UNITS, Cost, Roles, Slice
+from harness.errors import BadFile
+
+# Data set key -> (data set, what was trained on). CIFAR-10 was trained twice: on half of the
+# training set ("cifar10-valid") and on all of it ("cifar10").
+TRAINED = {
+    "cifar10-valid": ("cifar10", "train"),
+    "cifar10": ("cifar10", "train+valid"),
+    "cifar100": ("cifar100", "train"),
+    "ImageNet16-120": ("ImageNet16-120", "train"),
+}
+# (data set, evaluated set) -> split. CIFAR-10's valid half comes from the training set, the
+# official test set is test; elsewhere x-valid and x-test are halves of the official test set, so
+# that "ori-test" mixes both and must never pass for either.
+SPLITS = {
+    ("cifar10", "x-valid"): "valid",
+    ("cifar10", "ori-test"): "test",
+    ("cifar100", "x-valid"): "valid",
+    ("cifar100", "x-test"): "test",
+    ("cifar100", "ori-test"): "valid+test",
+    ("ImageNet16-120", "x-valid"): "valid",
+    ("ImageNet16-120", "x-test"): "test",
+    ("ImageNet16-120", "ori-test"): "valid+test",
+}
+EVALUATED = {"accuracy": "eval_acc1es", "loss": "eval_losses"}
+TRAINED_METRICS = {"accuracy": "train_acc1es", "loss": "train_losses"}
+
+
+@dataclass
+class Measured:
+    """Everything stored of one architecture.
+
+    series: (slice, seed) -> (epochs from 1, values). costs: one value, the mean over seeds.
+    """
+
+    series: dict[tuple[Slice, int], tuple[tuple[int, ...], list[float]]] = field(
+        default_factory=dict
+    )
+    costs: dict[Cost, float] = field(default_factory=dict)
+
+
+def measured(states: Mapping[str, Any], where: str) -> Measured:
+    """Reads the states of one architecture, by schedule ("12", "200", "01", "90").
+
+    Raises: BadFile naming `where` if they are not what these files hold.
+    """
+    found = Measured()
+    try:
+        for schedule, state in states.items():
+            _add_state(found, int(schedule), state)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise BadFile(
+            f"{where}: not the results of an architecture ({type(error).__name__}: {error}).",
+            "Download the file again.",
+        ) from error
+    return found
+
+
+def live_states(api: Any, index: int) -> dict[str, Any]:
+    """The states of one architecture from a live nats_bench or nas_201_api object."""
+    api.query_meta_info_by_index(index)  # Loads it from disk where the object reads lazily.
+    return {hp: results.state_dict() for hp, results in api.arch2infos_dict[index].items()}
+
+
+def _add_state(found: Measured, epochs: int, state: Mapping[str, Any]) -> None:
+    by_setting: dict[str, list[Mapping[str, Any]]] = {}
+    for (key, seed), run in state["all_results"].items():
+        if run["epochs"] != epochs:
+            raise ValueError(f"a run of {run['epochs']} epochs among those of {epochs}")
+        _add_run(found, key, int(seed), run, epochs)
+        by_setting.setdefault(key, []).append(run)
+    for key, runs in by_setting.items():
+        dataset, trained_on = TRAINED[key]
+        for name, value in _costs(dataset, runs).items():
+            found.costs[Cost(name, dataset, trained_on, epochs)] = value
+
+
+def _add_run(found: Measured, key: str, seed: int, run: Mapping[str, Any], epochs: int) -> None:
+    for metric, field_name in TRAINED_METRICS.items():
+        values = run[field_name]
+        if list(values) != list(range(epochs)):
+            raise ValueError(f"{field_name} of {key} does not hold epochs 0..{epochs - 1}")
+        at = _slice(key, None, metric, epochs)
+        found.series[at, seed] = (_all_epochs(epochs), list(values.values()))
+    for metric, field_name in EVALUATED.items():
+        values = run[field_name]
+        for evaluated in run["eval_names"]:
+            names = _epoch_names(evaluated, epochs)
+            held = names if names[0] in values else names[-1:]
+            at = _slice(key, evaluated, metric, epochs)
+            series = [values[name] for name in held]
+            found.series[at, seed] = (_all_epochs(epochs)[-len(held) :], series)
+
+
+@cache
+def _slice(key: str, evaluated: str | None, metric: str, epochs: int) -> Slice:
+    dataset, trained_on = TRAINED[key]
+    split = "train" if evaluated is None else SPLITS[dataset, evaluated]
+    return Slice(dataset, trained_on, split, metric, epochs)
+
+
+@cache
+def _all_epochs(epochs: int) -> tuple[int, ...]:
+    return tuple(range(1, epochs + 1))
+
+
+@cache
+def _epoch_names(evaluated: str, epochs: int) -> list[str]:
+    return [f"{evaluated}@{epoch}" for epoch in range(epochs)]
+
+
+def _costs(dataset: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean over the runs of one setting. train_seconds: the whole schedule; *_seconds: once."""
+    return {
+        "params-recorded": _mean([run["params"] for run in runs]),
+        "flops-recorded": _mean([run["flop"] for run in runs]),
+        "latency": _mean([_mean(run["latency"]) for run in runs]),
+        "train_seconds": _mean([_sum(run["train_times"]) for run in runs]),
+        "valid_seconds": _mean([_once(run, dataset, "valid") for run in runs]),
+        "test_seconds": _mean([_once(run, dataset, "test") for run in runs]),
+    }
+
+
+def _mean(values: Sequence[float] | None) -> float:
+    return fmean(values) if values else math.nan
+
+
+def _sum(times: Mapping[int, float] | None) -> float:
+    return math.fsum(times.values()) if times else math.nan
+
+
+def _once(run: Mapping[str, Any], dataset: str, split: str) -> float:
+    """Seconds of the last evaluation on a split; NaN where none was recorded."""
+    times = run["eval_times"] or {}
+    for evaluated in run["eval_names"]:
+        if SPLITS[dataset, evaluated] == split:
+            return float(times.get(f"{evaluated}@{run['epochs'] - 1}", math.nan))
+    return math.nan
+
+
+def unit(metric: str) -> str:
+    """The unit of a stored metric."""
+    return UNITS[metric]
+
+
+def roles(longest: int, short: int) -> dict[str, Roles]:
+    """Roles on files with a long schedule and a low fidelity (epochs), by data set.
+
+    CIFAR-10's truth is the test accuracy of the network trained on all of the training set.
+    """
+    trained = {"cifar10": "train+valid", "cifar100": "train", "ImageNet16-120": "train"}
+    return {
+        dataset: Roles(
+            search=Slice(dataset, "train", "valid", "accuracy", longest),
+            truth=Slice(dataset, on, "test", "accuracy", longest),
+            short=Slice(dataset, "train", "valid", "accuracy", short),
+        )
+        for dataset, on in trained.items()
+    }

@@ -1,0 +1,45 @@
+"""What an adapter offers: raw sources that it packs into stores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RawSource:
+    """A kind of raw file: what `nas-harness import NAME PATH` takes, and where it is to be had.
+
+    store: default name of the store. patterns: file names to look for below NAS_HARNESS_DATA.
+    size, checksum: as published, in words; empty where nothing is published.
+    """
+
+    name: str
+    summary: str
+    store: str
+    patterns: tuple[str, ...]
+    download: str
+    size: str = ""
+    checksum: str = ""
+
+
+class Adapter(ABC):
+    """Reads raw files of some kinds. `version` is raised whenever the packed values change."""
+
+    version: int
+    sources: tuple[RawSource, ...]
+
+    @abstractmethod
+    def pack(
+        self, source: str, path: Path, *, mapping: str | None, jobs: int, progress: Progress
+    ) -> str:
+        """Packs a raw file into a store and returns the store's name.
+
+        source: one of `sources` by name. mapping: for sources that need one. jobs: processes.
+        progress: called with (done, total) in units of the adapter's choice.
+        Raises: BadFile with file, place and remedy; StorageFailed; InvalidSpec.
+        """

@@ -1,0 +1,248 @@
+"""Runs specs: the only place that seeds, times, stores and skips. Protocols only compute."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from harness import record, registry, store
+from harness.benchmark import Table
+from harness.errors import HarnessError, InvalidSpec, MissingPackage, StorageFailed
+from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
+
+PACKAGES = ("nas-harness", "numpy", "scipy", "torch")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a protocol gets: the benchmark opened, the method loaded, the seed and the setting."""
+
+    benchmark: Table
+    seed: int
+    setting: Mapping[str, Any]
+    method: Any = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a protocol gives back, raw: JSON values and arrays. Statistics are the report's."""
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Protocol(ABC):
+    """A method-neutral way to run. `version` is raised whenever results change."""
+
+    version: int
+    takes_method: bool = False
+
+    @abstractmethod
+    def skip(self, run: Run) -> str | None:
+        """Why this run is impossible, or None. Must be cheap and read no results."""
+
+    @abstractmethod
+    def run(self, run: Run) -> Outcome:
+        """Carries the run out; all randomness comes from `harness.seeds.derive(run.seed, ...)`."""
+
+
+def run_all(
+    specs: Sequence[RunSpec],
+    *,
+    jobs: int = 1,
+    backend: str = "loky",
+    progress: Callable[[Record], None] = lambda _: None,
+) -> list[Record]:
+    """Runs what is missing and returns one record a spec, in order.
+
+    Records that are done are reused; failed and skipped ones are tried again. backend: "loky"
+    (processes on this machine) or "dask" (a dask cluster; DASK_SCHEDULER_ADDRESS or a local one).
+    Raises: HarnessError for a spec that makes no sense, before anything runs; StorageFailed.
+    """
+    identities = [identity_of(spec) for spec in specs]
+    keys = [record.identity_key(identity) for identity in identities]
+    found: dict[str, Record] = {}
+    missing: dict[str, RunSpec] = {}
+    for key, spec in zip(keys, specs, strict=True):
+        known = record.read(key)
+        if known is not None and known.status == DONE:
+            found[key] = known
+            progress(known)
+        else:
+            missing[key] = spec
+    for finished in _execute_each(list(missing.values()), jobs, backend):
+        found[finished.key] = finished
+        progress(finished)
+    return [found[key] for key in keys]
+
+
+def _execute_each(specs: Sequence[RunSpec], jobs: int, backend: str) -> Iterator[Record]:
+    if jobs == 1 and backend == "loky":
+        yield from map(execute, specs)
+        return
+    import joblib
+
+    with _parallel_backend(backend):
+        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        yield from pool(joblib.delayed(execute)(spec) for spec in specs)
+
+
+@contextmanager
+def _parallel_backend(backend: str) -> Iterator[None]:
+    import joblib
+
+    if backend not in ("loky", "dask"):
+        raise InvalidSpec(f"There is no backend {backend!r}.", "Use loky or dask.")
+    if backend == "loky":
+        with joblib.parallel_config(backend="loky"):
+            yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingPackage(
+            "The dask backend needs dask.", "pip install 'nas-harness[cluster]'"
+        ) from error
+    with Client(os.environ.get("DASK_SCHEDULER_ADDRESS")), joblib.parallel_config(backend="dask"):
+        yield
+
+
+def identity_of(spec: RunSpec) -> dict[str, Any]:
+    """What makes two runs the same: the spec, the table's sha256 and the plug-ins' versions.
+
+    Raises: UnknownName, UnknownBenchmark, InvalidSpec.
+    """
+    protocol = registry.get("protocol", spec.protocol)
+    if protocol.offer.takes_method != (spec.method is not None):
+        takes = "takes" if protocol.offer.takes_method else "takes no"
+        raise InvalidSpec(f"The protocol {spec.protocol} {takes} method; got {spec.method}.")
+    versions = {"protocol": protocol.version}
+    method = None
+    if spec.method is not None:
+        plugin = registry.get("method", spec.method)
+        method, versions["method"] = plugin.name, plugin.version
+    table = _open(spec.benchmark)
+    return {
+        "protocol": spec.protocol,
+        "method": method,
+        "space": table.space.name,
+        "benchmark": table.name,
+        "table_sha256": table.sha256,
+        "seed": spec.seed,
+        "setting": dict(spec.setting),
+        "versions": versions,
+    }
+
+
+def execute(spec: RunSpec) -> Record:
+    """Carries one run out and stores its record; a failure is a record too.
+
+    Raises: StorageFailed only (and what is no Exception, such as KeyboardInterrupt).
+    """
+    identity = identity_of(spec)
+    protocol = registry.get("protocol", spec.protocol).offer
+    method = registry.get("method", spec.method).offer if spec.method else None
+    run = Run(_open(spec.benchmark), spec.seed, spec.setting, method)
+    started = time.perf_counter()
+    outcome = Outcome()
+    try:
+        reason = protocol.skip(run)
+        status = SKIPPED if reason else DONE
+        if not reason:
+            outcome = protocol.run(run)
+    except StorageFailed:
+        raise
+    except HarnessError as error:
+        status, reason = FAILED, str(error)
+    except Exception as error:
+        # Whatever a plug-in raises must not end the suite: it becomes the record's reason.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        status = FAILED
+    finished = Record(
+        identity=identity,
+        status=status,
+        reason=reason or "",
+        result=outcome.result,
+        seconds=time.perf_counter() - started,
+        environment=environment(),
+        plugin_files=_plugin_files(spec),
+    )
+    return record.write(finished, outcome.arrays)
+
+
+@cache
+def _open(benchmark: str) -> Table:
+    return store.load(benchmark)
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Commit, versions and device that a record carries."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": versions,
+        "device": f"cpu ({platform.machine()}, {os.cpu_count()} cores)",
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source tree, or None where the package was installed without one."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _plugin_files(spec: RunSpec) -> dict[str, Any]:
+    named = {"protocol": spec.protocol, "method": spec.method}
+    return {
+        kind: {"name": plugin.name, "version": plugin.version, "sha256": _sha256(plugin.file)}
+        for kind, name in named.items()
+        if name is not None
+        for plugin in [registry.get(kind, name)]
+    }
+
+
+@cache
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def changed_without_version(found: Record) -> list[str]:
+    """Plug-ins of a record whose file changed since, while their version did not."""
+    changed = []
+    for kind, then in found.plugin_files.items():
+        if then["name"] in registry.names(kind):
+            now = registry.get(kind, then["name"])
+            if now.version == then["version"] and _sha256(now.file) != then["sha256"]:
+                changed.append(f"{kind} {now.name}")
+    return changed

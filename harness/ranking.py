@@ -1,0 +1,83 @@
+"""How well a score ranks architectures: one call for a whole space or a draw of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import stats
+from harness.benchmark import Benchmark, Seed, Slice
+from harness.errors import InvalidSpec
+from harness.scores import Score, parse_score
+from harness.seeds import derive
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Agreement of a score with the truth.
+
+    n: architectures with both. top10: mean truth of the ten best by score. interval: 95 %
+    percentile bootstrap of Spearman for a sample, None for a whole space.
+    """
+
+    spearman: float
+    kendall: float
+    top10: float
+    n: int
+    interval: tuple[float, float] | None
+
+
+def rank(
+    benchmark: Benchmark,
+    score: str | Score,
+    truth: Slice,
+    *,
+    seed: Seed | None = None,
+    unique: bool = False,
+    sample: int | None = None,
+    draw_seed: int | None = None,
+) -> Ranking:
+    """Ranks a benchmark's architectures by a score and compares with the truth.
+
+    seed: for score and truth alike; must be named where single seeds are held.
+    unique: keep only the lowest-index member of each functional class, with its own values.
+    sample: draw so many without replacement, with the generator of draw_seed.
+    Raises: UnknownScore, UnknownSlice, UnknownSeed, InvalidSpec.
+    """
+    if isinstance(score, str):
+        score = parse_score(score)
+    truths = benchmark.column(truth, seed=seed)
+    scores = score.values(benchmark, truth.dataset, seed)
+    rows = unique_rows(benchmark) if unique else np.arange(len(benchmark))
+    if sample is not None:
+        rows = draw(rows, sample, draw_seed)
+    scores, truths = scores[rows], truths[rows]
+    interval = None if sample is None else stats.bootstrap_interval(scores, truths)
+    return Ranking(
+        spearman=stats.spearman(scores, truths),
+        kendall=stats.kendall(scores, truths),
+        top10=stats.top_mean(scores, truths, 10),
+        n=int(stats.complete(scores, truths).sum()),
+        interval=interval,
+    )
+
+
+def unique_rows(benchmark: Benchmark) -> NDArray[np.intp]:
+    """Rows of the lowest-index member of each functional class that the benchmark holds."""
+    space = benchmark.space
+    classes = [space.index(space.canonical(arch)) for arch in benchmark.archs]
+    return np.sort(np.unique(classes, return_index=True)[1])
+
+
+def draw(rows: NDArray[np.intp], n: int, draw_seed: int | None) -> NDArray[np.intp]:
+    """Draws n of the rows without replacement, ascending; the same for the same draw_seed.
+
+    Raises: InvalidSpec without a draw_seed or with more than there are.
+    """
+    if draw_seed is None:
+        raise InvalidSpec("A sample needs a seed of its own.", "Name one: --draw-seed 0.")
+    if not 2 <= n <= len(rows):
+        raise InvalidSpec(f"Cannot draw {n} of {len(rows)} architectures.")
+    return np.sort(derive(draw_seed, "draw of architectures").choice(rows, n, replace=False))

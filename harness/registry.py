@@ -1,0 +1,153 @@
+"""Plug-ins by name. A plug-in is one module; its name is its file's name.
+
+Found in three places: the shipped packages, entry points of the group `nas_harness.KINDs`, and
+any path that ends in .py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pkgutil
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.adapter import Adapter
+from harness.errors import DuplicateName, HarnessError, InvalidSpec, unknown
+
+# Kind -> (package, the name under which a module of this kind offers its plug-in).
+KINDS = {
+    "adapter": ("adapters", "ADAPTER"),
+    "protocol": ("protocols", "PROTOCOL"),
+    "method": ("protocols.methods", "METHOD"),
+    "selector": ("protocols.selectors", "SELECTOR"),
+    "proxy": ("protocols.proxies", "PROXY"),
+    "paper": ("reports.papers", "PAPER"),
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A loaded plug-in: what the module offers, under the module's name."""
+
+    kind: str
+    name: str
+    module: ModuleType
+
+    @property
+    def offer(self) -> Any:
+        """The object that the module offers."""
+        return getattr(self.module, KINDS[self.kind][1])
+
+    @property
+    def version(self) -> int:
+        """The integer that the plug-in raises when its results change."""
+        return int(self.offer.version)
+
+    @property
+    def summary(self) -> str:
+        """First line of the module's docstring."""
+        return (self.module.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def file(self) -> Path:
+        """The file that the plug-in came from."""
+        return Path(str(self.module.__file__))
+
+
+def names(kind: str) -> list[str]:
+    """Names of all shipped and installed plug-ins of a kind.
+
+    Raises: DuplicateName if an installed plug-in takes a shipped one's name.
+    """
+    shipped = _shipped(kind)
+    installed = _entry_points(kind)
+    if taken := sorted(set(shipped) & set(installed)):
+        raise DuplicateName(
+            f"An installed package offers a {kind} {taken[0]!r}, which is shipped already.",
+            f"Uninstall or rename {installed[taken[0]].value}.",
+        )
+    return sorted([*shipped, *installed])
+
+
+def get(kind: str, name: str) -> Plugin:
+    """The plug-in of this name, or of this file if the name ends in .py.
+
+    Raises: UnknownName with the nearest name; InvalidSpec if the module offers no plug-in.
+    """
+    if name.endswith(".py"):
+        module = _from_file(Path(name))
+    elif name in _shipped(kind):
+        module = import_module(f"{KINDS[kind][0]}.{name}")
+    elif name in _entry_points(kind):
+        module = import_module(_entry_points(kind)[name].value)
+    else:
+        raise unknown(kind, name, names(kind), f"A file of your own works too: PATH/{name}.py.")
+    if not hasattr(module, KINDS[kind][1]):
+        raise InvalidSpec(
+            f"{module.__file__} offers no {kind}.",
+            f"It must define {KINDS[kind][1]} at module level.",
+        )
+    return Plugin(kind, name if not name.endswith(".py") else Path(name).stem, module)
+
+
+def adapter_of(source: str) -> Adapter:
+    """The adapter that reads a kind of raw file.
+
+    Raises: UnknownName with the nearest kind.
+    """
+    adapters: list[Adapter] = [get("adapter", name).offer for name in names("adapter")]
+    by_source = {raw.name: adapter for adapter in adapters for raw in adapter.sources}
+    if source not in by_source:
+        raise unknown("source", source, by_source)
+    return by_source[source]
+
+
+@cache
+def _shipped(kind: str) -> tuple[str, ...]:
+    """Modules of the kind's package that offer a plug-in; helpers start with an underscore.
+
+    Whether a module offers one is read from its text, so that listing imports nothing.
+    """
+    package, offer = KINDS[kind]
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.submodule_search_locations is None:
+        return ()
+    found = []
+    for module in pkgutil.iter_modules(spec.submodule_search_locations):
+        file = Path(spec.submodule_search_locations[0]) / f"{module.name}.py"
+        if not module.ispkg and f"\n{offer}" in file.read_text(encoding="utf-8"):
+            found.append(module.name)
+    return tuple(found)
+
+
+@cache
+def _entry_points(kind: str) -> dict[str, metadata.EntryPoint]:
+    found = metadata.entry_points(group=f"nas_harness.{kind}s")
+    return {point.name: point for point in found}
+
+
+@cache
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InvalidSpec(f"{path} does not exist.", "Give the path of a Python file.")
+    name = f"nas_harness_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InvalidSpec(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise InvalidSpec(f"{path} cannot be imported: {type(error).__name__}: {error}.") from error
+    return module
