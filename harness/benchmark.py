@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,8 @@ class Slice:
             raise InvalidSpec(f"trained_on is one of {TRAINED_ON}, not {self.trained_on!r}.")
         if self.split not in SPLITS:
             raise InvalidSpec(f"split is one of {SPLITS}, not {self.split!r}.")
+        if not self.dataset or not self.metric or self.epochs < 1:
+            raise InvalidSpec(f"{self} needs a data set, a metric and at least one epoch.")
 
     @property
     def contains_test(self) -> bool:
@@ -83,7 +86,7 @@ class Slice:
         parts = text.split("/")
         if len(parts) == 4:
             parts.insert(1, "")
-        if len(parts) != 5 or not parts[4].isdecimal():
+        if len(parts) != 5 or not re.fullmatch(r"[1-9][0-9]{0,5}", parts[4]):
             raise InvalidSpec(
                 f"{text!r} is not a slice.", "Write it like cifar10/train+valid/test/accuracy/200."
             )
@@ -322,15 +325,19 @@ class Benchmark(ABC):
         found = self.holdings.get(at)
         if found is None:
             found = self._only_fit(at)
-        if _seals and (found.slice.contains_test or self._is_truth(found.slice)):
+        if _seals and self._is_sealed(found.slice):
             raise TestSliceSealed(
                 f"{found.slice} is sealed: {_seals[-1]}.",
                 "A method sees test data by no public call; the protocol reads it afterwards.",
             )
         return found
 
-    def _is_truth(self, at: Slice) -> bool:
-        return any(at == roles.truth for roles in self.roles.values())
+    def _is_sealed(self, at: Slice) -> bool:
+        """Test data and truths are; a truth that is also what methods search on cannot be."""
+        roles = self.roles.values()
+        is_truth = any(at == held.truth for held in roles)
+        is_searched = any(at in (held.search, held.short) for held in roles)
+        return at.contains_test or (is_truth and not is_searched)
 
     def _only_fit(self, at: Slice) -> Holding:
         fits = [h for h in self.holdings if replace(h, trained_on=None) == at]
@@ -343,9 +350,9 @@ class Benchmark(ABC):
                 f"Say which: --trained-on {options}.",
             )
         near = [
-            h
-            for h in self.holdings
-            if replace(h, trained_on=None, epochs=0) == replace(at, trained_on=None, epochs=0)
+            held
+            for held in self.holdings
+            if (held.dataset, held.split, held.metric) == (at.dataset, at.split, at.metric)
         ]
         names = [str(h) for h in near]
         names += get_close_matches(str(at), [str(h) for h in self.holdings], n=4, cutoff=0.4)

@@ -3,7 +3,7 @@
 Layout below NAS_HARNESS_HOME (default: the user's data directory):
 
     stores/NAME.json         the manifest; replaced in one step, so it names complete files only
-    stores/NAME@SHA/*.npy    the arrays that the manifest names
+    stores/NAME@ID/*.npy     the arrays that the manifest names
     stores/ALIAS.json        {"alias_of": NAME}
     runs/                    records, see harness.record
 """
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ from harness.errors import BrokenStore, InvalidSpec, StorageFailed, UnknownBench
 from harness.spaces import space
 
 SCHEMA = 1
+LEFTOVER_SECONDS = 24 * 3600.0  # ours: no import writes for so long without finishing a file.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -114,6 +116,8 @@ class StoreBuilder:
 
     def __init__(self, name: str, of_space: SearchSpace, codes: Codes, indices: Sequence[int]):
         check_name(name)
+        if name in names() and names()[name] is not None:
+            raise InvalidSpec(f"{name} is an alias of {names()[name]}.", "Choose another name.")
         self.name = name
         self._space = of_space
         self._n_archs = len(codes)
@@ -122,11 +126,17 @@ class StoreBuilder:
         with disk_errors(f"the store {name}"):
             self._folder = stores_folder() / f".new-{name}@{uuid.uuid4().hex}"
             self._folder.mkdir(parents=True)
-        self._codes = self._save("codes", np.ascontiguousarray(codes, dtype=np.uint8))
-        self._indices = self._save("indices", np.asarray(indices, dtype=np.int32))
+        try:
+            self._codes = self._save("codes", np.ascontiguousarray(codes, dtype=np.uint8))
+            self._indices = self._save("indices", np.asarray(indices, dtype=np.int32))
+        except BaseException:
+            self.discard()
+            raise
 
     def _save(self, stem: str, array: NDArray[Any]) -> dict[str, Any]:
-        file = re.sub(r"[^A-Za-z0-9_.+-]", "_", stem) + ".npy"
+        # The number keeps apart what looks the same once '/' is replaced.
+        number = len(self._slices) + len(self._costs)
+        file = f"{number:03d}-" + re.sub(r"[^A-Za-z0-9_.+-]", "_", stem) + ".npy"
         path = self._folder / file
         with disk_errors(f"the store {self.name}"), path.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
@@ -171,7 +181,7 @@ class StoreBuilder:
             "roles": {dataset: _roles_to_json(held) for dataset, held in roles.items()},
         }
         sha256 = hashlib.sha256(canonical_json(content)).hexdigest()
-        folder = stores_folder() / f"{self.name}@{sha256[:12]}"
+        folder = stores_folder() / self._folder.name.removeprefix(".new-")
         manifest = {
             **content,
             "name": self.name,
@@ -180,19 +190,20 @@ class StoreBuilder:
             "provenance": asdict(provenance),
         }
         with disk_errors(f"the store {self.name}"):
-            if folder.exists():
-                shutil.rmtree(folder)
-            self._folder.rename(folder)
+            self._folder = self._folder.rename(folder)
         path = stores_folder() / f"{self.name}.json"
         write_atomically(path, json.dumps(manifest, indent=1).encode())
         self._remove_leftovers(keep=folder)
         return sha256
 
     def _remove_leftovers(self, keep: Path) -> None:
-        for pattern in (f"{self.name}@*", f".new-{self.name}@*"):
-            for folder in stores_folder().glob(pattern):
-                if folder != keep:
-                    shutil.rmtree(folder, ignore_errors=True)
+        """Removes what this store replaces, and what imports killed a day ago left behind."""
+        for folder in stores_folder().glob(f"{self.name}@*"):
+            if folder != keep:
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in stores_folder().glob(f".new-{self.name}@*"):
+            if time.time() - folder.stat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def discard(self) -> None:
         """Removes what was written so far."""
@@ -253,8 +264,8 @@ def load(name: str) -> Table:
     Raises: UnknownBenchmark if it was never imported, BrokenStore if its files are damaged.
     """
     found = manifest(name)
-    folder = stores_folder() / found["folder"]
     try:
+        folder = stores_folder() / found["folder"]
         of_space = space(found["space"])
         n_archs = found["n_archs"]
         n_positions = sum(take for _, take in of_space.rows)

@@ -1,0 +1,38 @@
+"""Fixtures that all tests share, and the summary of what was skipped for want of real data."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+NO_DATA = "needs real benchmark data, and NAS_HARNESS_DATA is not set"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with real benchmark files; without NAS_HARNESS_DATA the test is skipped."""
+    configured = os.environ.get("NAS_HARNESS_DATA")
+    if not configured:
+        pytest.skip(NO_DATA)
+    folder = Path(configured)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        pytest.fail(f"NAS_HARNESS_DATA is set to {folder}, which is empty or not there")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty NAS_HARNESS_HOME."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("NAS_HARNESS_HOME", str(folder))
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, n in reasons.items():
+        terminalreporter.write_line(f"{n} tests skipped: {reason}")
