@@ -213,11 +213,11 @@ class Roles:
     def named(self, role: str) -> Slice:
         """The slice of a role.
 
-        Raises: InvalidSpec if the benchmark has no slice for it.
+        Raises: InvalidSpec if the data set has no slice for it.
         """
         at: Slice | None = getattr(self, role)
         if at is None:
-            raise InvalidSpec(f"The benchmark declares no slice for the role {role!r}.")
+            raise InvalidSpec(f"{self.truth.dataset} has no slice for the role {role!r}.")
         return at
 
 

@@ -31,12 +31,16 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One answered query: the benchmark's index, the epoch read, the value, its charge in s."""
+    """One answered query: the benchmark's index, epoch and seed read, the value, its charge in s.
+
+    seed: the seed that was read, or "mean" or the slice's label; None where none had a value.
+    """
 
     index: int
     epoch: int
     value: float
     seconds: float
+    seed: Seed | None
 
 
 class Oracle:
@@ -67,15 +71,16 @@ class Oracle:
             raise InvalidSpec(f"{benchmark.name} declares no roles for {dataset!r}; only {known}.")
         self.slice = benchmark.roles[dataset].named(role)
         self.budget = budget
-        self.log: list[Query] = []
-        self.seconds = 0.0
+        self._log: list[Query] = []
+        self._seconds = 0.0
         self._benchmark = benchmark
         self._holding = benchmark.holding(self.slice)
         if self._holding.slice.contains_test:
             raise InvalidSpec(f"{self.slice} contains test data; no method may see it.")
         self._seed = seed if seed == RANDOM else self._holding.check_seed(seed)
         if self._seed == RANDOM and self._holding.label:
-            raise InvalidSpec(f"{self.slice} holds no single seeds to draw from.", "Use seed=mean.")
+            label = self._holding.label
+            raise InvalidSpec(f"{self.slice} holds no single seeds to draw from.", f"Use {label}.")
         self._rng = rng
         self._charges = self._epoch_charges()
 
@@ -95,7 +100,22 @@ class Oracle:
                     f"{self._benchmark.name} records no seconds for {at}.", "Budget in queries."
                 ) from error
             return None
+        if self.budget.seconds is not None and not np.isfinite(train + valid).all():
+            raise InvalidSpec(
+                f"{self._benchmark.name} lacks the seconds of some architectures for {at}.",
+                "Budget in queries.",
+            )
         return (train / at.epochs).tolist(), valid.tolist()
+
+    @property
+    def log(self) -> tuple[Query, ...]:
+        """Every answered query, in order."""
+        return tuple(self._log)
+
+    @property
+    def seconds(self) -> float:
+        """Simulated seconds charged so far."""
+        return self._seconds
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -115,28 +135,33 @@ class Oracle:
         self._check_budget()
         row = self._benchmark.row(arch)
         epoch = self.epochs[-1] if epoch is None else epoch
-        value = self._value(arch, epoch)
+        value, seed = self._read(row, epoch)
         seconds = math.nan
         if self._charges is not None:
             per_epoch, validation = self._charges
             seconds = per_epoch[row] * epoch + validation[row]
-            self.seconds += seconds
-        self.log.append(Query(int(self._benchmark.indices[row]), epoch, value, seconds))
+            self._seconds += seconds
+        self._log.append(Query(int(self._benchmark.indices[row]), epoch, value, seconds, seed))
         return value
 
     def _check_budget(self) -> None:
         limit = self.budget
-        if limit.queries is not None and len(self.log) >= limit.queries:
+        if limit.queries is not None and len(self._log) >= limit.queries:
             raise BudgetSpent(f"All {limit.queries} queries are used.")
-        if limit.seconds is not None and self.seconds >= limit.seconds:
+        if limit.seconds is not None and self._seconds >= limit.seconds:
             raise BudgetSpent(f"All {limit.seconds:g} simulated seconds are used.")
 
-    def _value(self, arch: Arch, epoch: int) -> float:
-        if self._seed != RANDOM:
-            return self._benchmark.query(arch, self.slice, seed=self._seed, epoch=epoch).value
-        readings = [
-            self._benchmark.query(arch, self.slice, seed=seed, epoch=epoch).value
-            for seed in self._holding.seeds
-        ]
-        present = [value for value in readings if not math.isnan(value)]
-        return present[self._rng.integers(len(present))] if present else math.nan
+    def _read(self, row: int, epoch: int) -> tuple[float, Seed | None]:
+        """The value and the seed that gave it; a random seed is one of those with a value."""
+        index = int(self._benchmark.indices[row])
+        seed = self._seed
+        if seed == RANDOM:
+            present = [s for s in self._holding.seeds if self._is_held(index, s, epoch)]
+            if not present:
+                return math.nan, None
+            seed = present[self._rng.integers(len(present))]
+        return self._benchmark.query(index, self.slice, seed=seed, epoch=epoch).value, seed
+
+    def _is_held(self, index: int, seed: Seed, epoch: int) -> bool:
+        value = self._benchmark.query(index, self.slice, seed=seed, epoch=epoch).value
+        return not math.isnan(value)
