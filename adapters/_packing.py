@@ -250,7 +250,7 @@ def joined_costs(
     chunks: Sequence[Chunk], order: Order
 ) -> Iterator[tuple[Cost, NDArray[np.float64]]]:
     """Every cost that was recorded at all, (n_arch,) each."""
-    for cost in dict.fromkeys(cost for chunk in chunks for cost in chunk.costs):
+    for cost in sorted({cost for chunk in chunks for cost in chunk.costs}, key=str):
         column = np.full(len(order.indices), np.nan)
         for chunk, rows in zip(chunks, order.places, strict=True):
             column[rows] = chunk.costs.get(cost, np.nan)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, final
 
 from adapters._packing import CHUNK_ARCHS, Packing, in_memory, make_chunk, write_chunk
-from adapters._pickles import ArchState, MetaArchs, stream_pth
+from adapters._pth import ArchState, MetaArchs, stream_pth
 from adapters._training_runs import Measured, live_states, measured, roles
 from harness.adapter import Adapter, Progress, RawSource
 from harness.benchmark import Table

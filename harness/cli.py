@@ -400,8 +400,14 @@ def reproduce(
     """Make the papers' tables and figures now, beside the published numbers."""
     reproduce_ = import_module("reports.reproduce").reproduce
     with _progress("Reproducing", quiet=as_json) as progress:
+        runs: list[Record] = []
+
+        def count(record: Record) -> None:
+            runs.append(record)
+            progress(len(runs), len(runs))
+
         summary = reproduce_(
-            list(items), benchmark=benchmark, out=out, jobs=jobs, backend=backend, progress=progress
+            items, benchmark=benchmark, out=out, jobs=jobs, backend=backend, progress=count
         )
     counts = {
         "done": len(summary.done),

@@ -1,0 +1,48 @@
+# Both targets do all the set-up: a fresh clone needs nothing but Python 3.10 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
+REPORT ?= report
+
+# Where raw benchmark files lie; ../shared/data is where the project's own machines have them.
+ifeq ($(origin NAS_HARNESS_DATA),undefined)
+ifneq ($(wildcard ../shared/data/.),)
+export NAS_HARNESS_DATA := $(abspath ../shared/data)
+endif
+endif
+
+.PHONY: report test checks format bench clean
+
+report: $(VENV)/.installed
+	$(VENV)/bin/python -m reports.first_report --out $(REPORT)
+
+test: $(VENV)/.installed-dev checks
+	$(VENV)/bin/pytest
+
+checks: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(VENV)/.installed-dev
+	$(VENV)/bin/python benchmarks/lookup.py
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) $(REPORT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,34 @@
+"""The direction of imports, and what importing the lookup core must not cost."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def modules_after(statement):
+    code = f"{statement}\nimport sys\nprint(' '.join(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in ended.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import harness",
+        "import harness; harness.load; harness.space('nb201')",
+        "import harness.cli",
+        "import adapters.nats, adapters.nb201, adapters.tidy_csv",
+        "import protocols.sotl, protocols.blackbox, protocols.methods.bohb",
+    ],
+)
+def test_the_lookup_path_is_light(statement):
+    heavy = {"torch", "pandas", "matplotlib", "scipy", "rich", "joblib"}
+
+    assert modules_after(statement).isdisjoint(heavy)
+
+
+def test_the_import_contract_is_kept():
+    ended = subprocess.run(["lint-imports"], capture_output=True, text=True)
+
+    assert ended.returncode == 0, ended.stdout
