@@ -14,7 +14,8 @@ endif
 .PHONY: report test checks format bench clean
 
 report: $(VENV)/.installed
-	$(VENV)/bin/python -m reports.first_report --out $(REPORT)
+	$(VENV)/bin/python -m harness.first_run
+	$(VENV)/bin/nas-harness reproduce all --out $(REPORT)
 
 test: $(VENV)/.installed-dev checks
 	$(VENV)/bin/pytest

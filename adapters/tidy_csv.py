@@ -491,6 +491,7 @@ class TidyCsv(Adapter):
             store="nb201-csv",
             patterns=("nb201.csv", "nb201.csv.gz"),
             download="a dump by the community, or your own table with a map of its columns",
+            mapping="nb201_dump",
         ),
     )
 

@@ -15,7 +15,8 @@ class RawSource:
     """A kind of raw file: what `nas-harness import NAME PATH` takes, and where it is to be had.
 
     store: default name of the store. patterns: file names to look for below NAS_HARNESS_DATA.
-    size, checksum: as published, in words; empty where nothing is published.
+    size, checksum: as published, in words; empty where nothing is published. mapping: the
+    shipped map that reads files of these patterns, for sources that need one.
     """
 
     name: str
@@ -25,6 +26,7 @@ class RawSource:
     download: str
     size: str = ""
     checksum: str = ""
+    mapping: str | None = None
 
 
 class Adapter(ABC):
