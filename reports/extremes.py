@@ -1,0 +1,185 @@
+"""The rows that need nothing but the table: the average cell ("random") and the best ("optimal").
+
+BaLeNAS tables 1 and 5, FreeDARTS table 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.benchmark import Benchmark, Slice, Table
+from harness.record import Record
+from reports import nb201
+from reports.card import card_of, holds
+from reports.items import TABLE, Artefact, Item
+from reports.published import PublishedValue
+from reports.tables import Cell, Column, ResultTable, compared, from_published
+from reports.verdict import EXACT, Measured
+
+RANDOM, OPTIMAL = "Random baseline", "optimal"
+ACCURACY = "accuracy"
+OPTIMAL_RULE = (
+    '"optimal" is the largest value of each column by itself, over all cells of the table;'
+    " no single cell has them all."
+)
+RANDOM_RULE = (
+    '"Random baseline" is measured as the exact mean and the population standard deviation'
+    " (ddof = 0) over all cells of the table; n is the number of cells. The papers print the mean"
+    " of a finite sample whose size they do not state."
+)
+MISPRINT = (
+    "The papers print 74.49 for the optimal CIFAR-100 valid accuracy. It is read as a misprint of"
+    " 73.49: the cell that DrNAS finds reaches 73.49 there and, with 73.51, the test optimum."
+)
+
+
+def extremes_item(
+    name: str, title: str, waits: Mapping[str, str], *, footnotes: Sequence[str] = ()
+) -> Item:
+    """A NAS-Bench-201 comparison whose rows `RANDOM` and `OPTIMAL` are measured.
+
+    waits: row label -> why it is not run yet, for all other rows.
+    """
+
+    def measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+        assert benchmark is not None
+        return _extremes(item, benchmark, waits, footnotes)
+
+    return Item(
+        name,
+        title,
+        TABLE,
+        "validation and test accuracy of all cells of NAS-Bench-201 on three data sets",
+        space=nb201.SPACE,
+        problem=nb201.no_datasets,
+        measure=measure,
+    )
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """The largest value of a column and where it is: the first index, and how many reach it."""
+
+    column: str
+    value: float
+    index: int
+    arch: str
+    n_ties: int
+
+
+def _extremes(
+    item: Item, benchmark: Table, waits: Mapping[str, str], footnotes: Sequence[str]
+) -> Artefact:
+    def fill(value: PublishedValue) -> Cell:
+        return _cell(value, benchmark, waits)
+
+    table = from_published(
+        item.id,
+        item.title,
+        item.published(),
+        row_of=lambda value: value.method,
+        column_of=_column,
+        fill=fill,
+    )
+    datasets = nb201.held_datasets(benchmark)
+    return Artefact(
+        tables=(table,),
+        card=card_of(
+            benchmark,
+            datasets=datasets,
+            roles=("search", "truth"),
+            seeds=nb201.seeds_in_words(benchmark, datasets[0]),
+            selection='none for "Random baseline"; column-wise maximum for "optimal"',
+            n=f"{holds(benchmark)}; fewer where a cell was never measured",
+        ),
+        footnotes=(
+            RANDOM_RULE,
+            OPTIMAL_RULE,
+            *_maxima_notes(benchmark, table),
+            MISPRINT,
+            *footnotes,
+            *_table_notes(item.published()),
+            *nb201.not_the_papers(benchmark),
+        ),
+    )
+
+
+def _column(value: PublishedValue) -> Column:
+    if value.metric == ACCURACY:
+        return Column(value.dataset, value.split)
+    return Column("", f"{value.metric} ({value.unit})")
+
+
+def _cell(value: PublishedValue, benchmark: Benchmark, waits: Mapping[str, str]) -> Cell:
+    if value.method not in (RANDOM, OPTIMAL):
+        return Cell(None, value, reason=waits[value.method])
+    if value.metric != ACCURACY:
+        return Cell(None, value)
+    dataset = nb201.DATASETS[value.dataset]
+    at = _slice(benchmark, dataset, value.split)
+    if at is None:
+        return Cell(None, value, reason=f"{benchmark.name} has no {dataset} {value.split} accuracy")
+    same = nb201.is_the_papers(benchmark, dataset)
+    return compared(_measured(benchmark, at, value.method), value, same_benchmark=same)
+
+
+def _slice(benchmark: Benchmark, dataset: str, split: str) -> Slice | None:
+    roles = benchmark.roles.get(dataset)
+    found: Slice | None = getattr(roles, nb201.ROLES[split], None)
+    return found
+
+
+def _measured(benchmark: Benchmark, at: Slice, method: str) -> Measured:
+    values = benchmark.column(at, seed=nb201.seed_of(benchmark, at)).astype(np.float64)
+    held = values[~np.isnan(values)]
+    unit = benchmark.holding(at).unit
+    if method == OPTIMAL:
+        return Measured(float(held.max()), None, len(held), unit, whole_population=True)
+    mean, std = math.fsum(held) / len(held), float(held.std(ddof=0))
+    return Measured(mean, std, len(held), unit, whole_population=True)
+
+
+def _maxima_notes(benchmark: Benchmark, table: ResultTable) -> list[str]:
+    """Where each maximum is, and where it differs from what the paper prints."""
+    notes = []
+    for column in table.columns:
+        cell = table.cell(OPTIMAL, column.title)
+        if cell.measured is None:
+            continue
+        at = _slice(benchmark, nb201.DATASETS[column.group], column.name)
+        assert at is not None
+        found = _maximum(benchmark, at, column.title)
+        ties = f", the first of {found.n_ties} cells that reach it" if found.n_ties > 1 else ""
+        note = f"{found.column}: {found.value:.4f} at index {found.index}{ties}, `{found.arch}`."
+        if cell.published is not None and cell.published.text and cell.verdict != EXACT:
+            note += f" The paper prints {cell.published.text}."
+        notes.append(note)
+    return notes
+
+
+def _maximum(benchmark: Benchmark, at: Slice, column: str) -> Maximum:
+    values = benchmark.column(at, seed=nb201.seed_of(benchmark, at))
+    row = int(np.nanargmax(values))
+    return Maximum(
+        column,
+        float(values[row]),
+        int(benchmark.indices[row]),
+        benchmark.space.format(benchmark.archs[row]),
+        int((values == values[row]).sum()),
+    )
+
+
+def _table_notes(values: Sequence[PublishedValue]) -> list[str]:
+    """What is known of single published rows, once each."""
+    rows: dict[str, list[str]] = {}
+    for value in values:
+        # Notes that only repeat what the card and the rules above say are left out.
+        if value.note and not value.note.startswith(("baseline row", "oracle row", "paper:")):
+            rows.setdefault(value.note, []).append(value.method)
+    return [
+        f"Published {', '.join(dict.fromkeys(methods))}: {note}." for note, methods in rows.items()
+    ]

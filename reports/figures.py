@@ -1,0 +1,268 @@
+"""Figures for print: curves with bands, distributions, trajectories. matplotlib without pyplot."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.floating]
+
+DPI = 200
+WIDTH_INCHES = 7.0  # The text width of a two-column page.
+HEIGHT_INCHES = 2.7
+LEGEND_ROW_INCHES = 0.22
+BAND_ALPHA = 0.18
+START_PART = 0.05  # ours: the first part of a trajectory, which may leave the axes.
+# Okabe and Ito's colours (Color Universal Design, 2008), without yellow, which is lost on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Every curve differs by its dashes too, so that a grey print can be read.
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (8, 2)),
+)
+INK = "#222222"
+STYLE: dict[Any, Any] = {
+    "font.size": 8.5,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E2E2E2",
+    "grid.linewidth": 0.5,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.handlelength": 2.8,
+    "pdf.fonttype": 42,  # Text stays text.
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named mean with its standard deviation: x, mean and std are (n,); std may be None."""
+
+    name: str
+    x: Floats
+    mean: Floats
+    std: Floats | None = None
+
+
+@dataclass(frozen=True)
+class CurvePanel:
+    """Curves that share axes; the same name has the same colour in every panel."""
+
+    title: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Values of one statistic over draws, its value on everything, and what a paper prints."""
+
+    title: str
+    values: Floats
+    whole: float
+    published: float
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A finished figure, what it shows in one sentence, and the numbers behind it."""
+
+    figure: Figure
+    caption: str
+    data: tuple[Mapping[str, object], ...] = ()
+
+
+def rank_correlation(panels: Sequence[CurvePanel], *, caption: str, n_draws: int) -> Plot:
+    """Spearman's rank correlation with the truth against the epoch, mean and one deviation."""
+    label = f"Spearman with final test accuracy\n(mean ± 1 std, {n_draws} draws)"
+    figure = _curves(panels, x_label="Epoch", y_label=label)
+    return Plot(figure, caption, tuple(_curve_data(panels, "epoch", "spearman")))
+
+
+def anytime(panels: Sequence[CurvePanel], *, caption: str, x_label: str, n_runs: int) -> Plot:
+    """Test accuracy of the best cell seen so far against what was spent."""
+    label = f"Test accuracy of incumbent (%)\n(mean ± 1 std, {n_runs} runs)"
+    figure = _curves(panels, x_label=x_label, y_label=label, y_range=_settled_range)
+    return Plot(figure, caption, tuple(_curve_data(panels, x_label, "test accuracy (%)")))
+
+
+def distributions(panels: Sequence[Distribution], *, caption: str, x_label: str) -> Plot:
+    """Histograms over draws, with the value on the whole space and the published one marked."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        figure, axes = _new_figure(len(panels), legend_rows=1)
+        for axis, panel in zip(axes, panels, strict=True):
+            _distribution(axis, panel)
+            axis.set_xlabel(x_label)
+        axes[0].set_ylabel("Draws (%)")
+        _legend(figure, axes, n_columns=4)
+        _finish(figure)
+    data = [
+        {"panel": panel.title, "draw": draw, "value": float(value)}
+        for panel in panels
+        for draw, value in enumerate(panel.values)
+    ]
+    return Plot(figure, caption, tuple(data))
+
+
+def _distribution(axis: Axes, panel: Distribution) -> None:
+    from harness.stats import percentile_interval
+
+    weights = np.full(len(panel.values), 100 / len(panel.values))
+    axis.hist(panel.values, bins=30, weights=weights, color="#9DB7CC", label="Draws")
+    low, high = percentile_interval(panel.values)
+    band: dict[str, Any] = {"color": "#E6EFF6", "linewidth": 0, "zorder": 0}
+    axis.axvspan(low, high, label="95 % of draws", **band)
+    axis.axvline(panel.whole, color=PALETTE[0], label="Whole space")
+    axis.axvline(panel.published, color=PALETTE[1], linestyle=DASHES[1], label="Published")
+    axis.set_title(panel.title)
+    axis.grid(axis="x", visible=False)
+
+
+def _curves(
+    panels: Sequence[CurvePanel],
+    *,
+    x_label: str,
+    y_label: str,
+    y_range: Callable[[CurvePanel], tuple[float, float]] | None = None,
+) -> Figure:
+    """y_range: limits of each panel by itself; without it all panels share their y axis."""
+    import matplotlib as mpl
+
+    names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
+    n_columns = min(len(names), 3)
+    with mpl.rc_context(STYLE):
+        figure, axes = _new_figure(
+            len(panels), -(-len(names) // n_columns), share_y=y_range is None
+        )
+        for axis, panel in zip(axes, panels, strict=True):
+            for curve in panel.curves:
+                _curve(axis, curve, names.index(curve.name))
+            axis.set_title(panel.title)
+            axis.set_xlabel(x_label)
+            axis.margins(x=0.01)
+            if y_range is not None:
+                axis.set_ylim(*y_range(panel))
+        axes[0].set_ylabel(y_label)
+        _legend(figure, axes, n_columns)
+        _finish(figure)
+    return figure
+
+
+def _settled_range(panel: CurvePanel) -> tuple[float, float]:
+    """Limits that show the curves after their start, which would flatten all that follows."""
+    lows, highs = [], []
+    for curve in panel.curves:
+        settled = curve.x >= START_PART * curve.x[-1]
+        std = np.zeros_like(curve.mean) if curve.std is None else curve.std
+        lows.append(float((curve.mean - std)[settled].min()))
+        highs.append(float((curve.mean + std)[settled].max()))
+    margin = 0.08 * (max(highs) - min(lows)) or 1.0
+    return min(lows) - margin, max(highs) + margin
+
+
+def _curve(axis: Axes, curve: Curve, position: int) -> None:
+    color = PALETTE[position % len(PALETTE)]
+    dashes = DASHES[position % len(DASHES)]
+    axis.plot(curve.x, curve.mean, color=color, linestyle=dashes, label=curve.name)
+    if curve.std is not None:
+        low, high = curve.mean - curve.std, curve.mean + curve.std
+        axis.fill_between(curve.x, low, high, color=color, alpha=BAND_ALPHA, linewidth=0)
+
+
+def _new_figure(
+    n_panels: int, legend_rows: int, *, share_y: bool = False
+) -> tuple[Figure, list[Axes]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height = HEIGHT_INCHES + legend_rows * LEGEND_ROW_INCHES
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, n_panels, sharey=share_y, squeeze=False)
+    return figure, list(axes[0])
+
+
+def _legend(figure: Figure, axes: Sequence[Axes], n_columns: int) -> None:
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=n_columns
+    )
+
+
+def _finish(figure: Figure) -> None:
+    """Draws inside the style, which ticks would forget, and keeps the layout for every save."""
+    figure.canvas.draw()
+    figure.set_layout_engine("none")
+
+
+def _curve_data(
+    panels: Sequence[CurvePanel], x_name: str, y_name: str
+) -> list[Mapping[str, object]]:
+    return [
+        {
+            "panel": panel.title,
+            "curve": curve.name,
+            x_name: float(curve.x[i]),
+            f"{y_name} mean": float(curve.mean[i]),
+            f"{y_name} std": None if curve.std is None else float(curve.std[i]),
+        }
+        for panel in panels
+        for curve in panel.curves
+        for i in range(len(curve.x))
+    ]
+
+
+def png(plot: Plot) -> bytes:
+    """The figure as PNG at `DPI`."""
+    return _saved(plot, "png")
+
+
+def pdf(plot: Plot) -> bytes:
+    """The figure as PDF; the same figure gives the same bytes."""
+    return _saved(plot, "pdf", metadata={"CreationDate": None})
+
+
+def _saved(plot: Plot, file_format: str, **options: Any) -> bytes:
+    import matplotlib as mpl
+
+    content = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        plot.figure.savefig(content, format=file_format, dpi=DPI, **options)
+    return content.getvalue()
+
+
+def data_csv(plot: Plot) -> str:
+    """The numbers behind the figure, one line a point."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(plot.data[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plot.data)
+    return text.getvalue()

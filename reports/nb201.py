@@ -1,0 +1,75 @@
+"""NAS-Bench-201 as the papers use it: names of data sets, slices behind valid and test, seeds."""
+
+from __future__ import annotations
+
+from harness.benchmark import MEAN, Benchmark, Seed, Slice
+from reports.card import holds
+
+SPACE = "nb201"
+# The papers' names of the data sets -> the harness's.
+DATASETS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet16-120": "ImageNet16-120"}
+# What the papers call valid and test -> role.
+ROLES = {"valid": "search", "test": "truth"}
+# The slices behind the papers' columns: CIFAR-10 is tested after training on train and valid
+# (Dong and Yang, ICLR 2020, table 5; the other two are halves of the official test set).
+PAPER_SLICES = {
+    "cifar10": {
+        "search": Slice("cifar10", "train", "valid", "accuracy", 200),
+        "truth": Slice("cifar10", "train+valid", "test", "accuracy", 200),
+    },
+    **{
+        dataset: {
+            "search": Slice(dataset, "train", "valid", "accuracy", 200),
+            "truth": Slice(dataset, "train", "test", "accuracy", 200),
+        }
+        for dataset in ("cifar100", "ImageNet16-120")
+    },
+}
+
+
+def is_the_papers(benchmark: Benchmark, dataset: str) -> bool:
+    """Whether this is the benchmark of the papers: the whole space, on the slices that they use."""
+    roles = benchmark.roles.get(dataset)
+    return (
+        roles is not None
+        and benchmark.space.name == SPACE
+        and len(benchmark) == benchmark.space.size
+        and all(getattr(roles, role) == at for role, at in PAPER_SLICES[dataset].items())
+    )
+
+
+def held_datasets(benchmark: Benchmark) -> list[str]:
+    """The papers' data sets that the benchmark has roles for, by the harness's names."""
+    return [dataset for dataset in DATASETS.values() if dataset in benchmark.roles]
+
+
+def no_datasets(benchmark: Benchmark) -> str | None:
+    """A reason where the benchmark has none of the papers' data sets."""
+    if held_datasets(benchmark):
+        return None
+    return f"{benchmark.name} has none of {', '.join(DATASETS.values())}"
+
+
+def seed_of(benchmark: Benchmark, at: Slice) -> Seed:
+    """The average by name: the label where single seeds are not held, else the mean."""
+    return benchmark.holding(at).label or MEAN
+
+
+def seeds_in_words(benchmark: Benchmark, dataset: str) -> str:
+    """What an average over this benchmark's seeds is."""
+    holding = benchmark.holding(benchmark.roles[dataset].truth)
+    if holding.label is not None:
+        return f"the table's own {holding.label!r} value; how many seeds is in it is not recorded"
+    listed = ", ".join(map(str, holding.seeds))
+    return f"mean over the seeds that each arch has, out of {listed}"
+
+
+def not_the_papers(benchmark: Benchmark) -> list[str]:
+    """A footnote for every data set on which this is not the papers' benchmark."""
+    if all(is_the_papers(benchmark, dataset) for dataset in held_datasets(benchmark)):
+        return []
+    return [
+        f"{benchmark.name} holds {holds(benchmark)} of {benchmark.space.name} and is not the"
+        " benchmark that the paper used, or not on the slices that it used; its numbers are shown"
+        " beside the published ones, but no verdict is given."
+    ]

@@ -1,0 +1,87 @@
+"""FreeDARTS: architecture search meets network pruning at initialisation."""
+
+from __future__ import annotations
+
+from reports import reasons
+from reports.extremes import extremes_item
+from reports.items import FIGURE, TABLE, Paper, waiting
+
+TABLE_1_WAITS = {
+    **{
+        method: reasons.SEARCH
+        for method in ("SETN", "GDAS", "DARTS (1st)", "DARTS (2nd)", "PC-DARTS", "SNAS")
+    },
+    **{
+        method: reasons.PROXY
+        for method in ("NASWOT", "Zero-Cost NAS", "Zero-Cost-PT NAS", "TE-NAS*", "FreeDARTS")
+    },
+    "FreeDARTS (best single run)": reasons.OWN_BEST,
+}
+TABLE_1_NOTES = (
+    "CIFAR-100 test of FreeDARTS: 70.70 ± 0.08 is read as the mean and 70.78 as the best run; the"
+    " paper's table 2 prints 70.78 as the mean.",
+)
+PROXIES = "zero-cost proxies on untrained networks of NAS-Bench-201"
+SURROGATE = "scores of untrained supernets, NAS-Bench-301"
+
+PAPER = Paper(
+    "freedarts",
+    "Differentiable Architecture Search Meets Network Pruning at Initialization",
+    "M. Zhang et al. Differentiable Architecture Search Meets Network Pruning at Initialization: A"
+    " More Reliable, Efficient, and Flexible Framework.",
+    (
+        extremes_item(
+            "freedarts:T1",
+            "Comparison on NAS-Bench-201",
+            TABLE_1_WAITS,
+            footnotes=TABLE_1_NOTES,
+        ),
+        waiting(
+            "freedarts:T2",
+            "Zero-cost NAS and FreeDARTS with three saliency metrics",
+            TABLE,
+            PROXIES,
+            reasons.PROXY,
+        ),
+        waiting(
+            "freedarts:T3",
+            "Test error on NAS-Bench-1Shot1, space 3",
+            TABLE,
+            "searches on NAS-Bench-1Shot1, NAS-Bench-101",
+            reasons.ONESHOT1,
+        ),
+        waiting(
+            "freedarts:T4",
+            "Comparison in the DARTS space",
+            TABLE,
+            "searches in the DARTS space, then training of the found networks",
+            reasons.RETRAIN,
+        ),
+        waiting(
+            "freedarts:T5",
+            "Best and mean of searched cells",
+            TABLE,
+            "15 searches in the DARTS space, then training of the found networks",
+            reasons.RETRAIN,
+        ),
+        waiting("freedarts:T6", "Test error by NAS-Bench-301", TABLE, SURROGATE, reasons.SURROGATE),
+        waiting("freedarts:T7", "Number of seeds", TABLE, SURROGATE, reasons.SURROGATE),
+        waiting("freedarts:F1", "Scale of the initial alpha", FIGURE, PROXIES, reasons.PROXY),
+        waiting("freedarts:F2", "Accuracy against sample size", FIGURE, PROXIES, reasons.PROXY),
+        waiting("freedarts:F3", "Accuracy while pruning", FIGURE, PROXIES, reasons.PROXY),
+        waiting(
+            "freedarts:F4",
+            "Best cells found",
+            FIGURE,
+            "untrained supernets of the DARTS space",
+            reasons.PROXY,
+        ),
+        waiting(
+            "freedarts:F5",
+            "Cells found with other seeds",
+            FIGURE,
+            "untrained supernets of the DARTS space",
+            reasons.PROXY,
+        ),
+    ),
+)

@@ -1,0 +1,279 @@
+"""Query-based search by look-up: the REA and random search rows of thesis table 4.6."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.benchmark import Benchmark, Table
+from harness.errors import UnknownCost
+from harness.record import Record, RunSpec
+from reports import nb201
+from reports.card import MetricCard, card_of
+from reports.figures import Curve, CurvePanel, Plot, anytime
+from reports.items import TABLE, Artefact, Item
+from reports.published import PublishedValue
+from reports.tables import Cell, Column, compared, from_published
+from reports.verdict import Measured
+
+SUITE = "published/thesis_table4_6"
+METHODS = {"REA": "rea", "Random Search": "random_search"}  # row of the table -> method
+N_SEEDS = 500  # NATS-Bench's scripts; PROTOCOLS 2.17.
+QUERIES = 100  # ours: about what 20,000 simulated seconds buy on CIFAR-10.
+GRID_POINTS = 200
+SECONDS, QUERY_COUNT = "Simulated search time (s)", "Queries"
+REPRINT_NOTE = (
+    "The thesis reprints these rows from Dong et al. (2021), where n is not given for the row;"
+    " NATS-Bench's scripts repeat a search 500 times."
+)
+
+
+def query_methods_item(
+    name: str, title: str, waits: Mapping[str, str], *, n_seeds: int = N_SEEDS
+) -> Item:
+    """Thesis table 4.6. waits: row label -> why it is not run yet."""
+
+    def problem(benchmark: Table) -> str | None:
+        if len(benchmark) < benchmark.space.size:
+            held = f"{len(benchmark):,} of {benchmark.space.size:,} archs"
+            return f"{benchmark.name} holds {held}; a search may ask for any of them"
+        if not _datasets(benchmark):
+            return f"{benchmark.name} declares no short schedule to search on"
+        return None
+
+    def requests(benchmark: Table) -> list[RunSpec]:
+        return suite_specs(benchmark, n_seeds)
+
+    def measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+        assert benchmark is not None
+        return _artefact(item, benchmark, records, waits)
+
+    return Item(
+        name,
+        title,
+        TABLE,
+        "validation accuracy of a short schedule to search on, and final test accuracy",
+        space=nb201.SPACE,
+        problem=problem,
+        requests=requests,
+        measure=measure,
+    )
+
+
+def suite_specs(benchmark: Benchmark, n_seeds: int) -> list[RunSpec]:
+    """The suite's runs for this table: budgets become queries where no seconds are recorded."""
+    from harness.config import read_suite
+
+    datasets = _datasets(benchmark)
+    specs = [
+        spec
+        for spec in read_suite(SUITE, benchmark=benchmark.name)
+        if spec.method in METHODS.values()
+        and spec.setting["dataset"] in datasets
+        and spec.seed < n_seeds
+    ]
+    return [_adapted(spec, benchmark) for spec in specs]
+
+
+def _datasets(benchmark: Benchmark) -> list[str]:
+    return [d for d in nb201.held_datasets(benchmark) if benchmark.roles[d].short is not None]
+
+
+def _adapted(spec: RunSpec, benchmark: Benchmark) -> RunSpec:
+    setting = dict(spec.setting)
+    dataset = setting["dataset"]
+    short = benchmark.roles[dataset].named("short")
+    if (label := benchmark.holding(short).label) is not None:
+        setting["oracle_seed"] = label
+    setting["truth_seed"] = nb201.seed_of(benchmark, benchmark.roles[dataset].truth)
+    if not records_seconds(benchmark, dataset):
+        setting.pop("budget_seconds", None)
+        setting["budget_queries"] = QUERIES
+    return replace(spec, setting=setting)
+
+
+def records_seconds(benchmark: Benchmark, dataset: str) -> bool:
+    """Whether a query of the short schedule can be charged in simulated seconds."""
+    short = benchmark.roles[dataset].named("short")
+    try:
+        for cost in ("train_seconds", "valid_seconds"):
+            benchmark.cost_column(
+                cost, short.dataset, trained_on=short.trained_on, epochs=short.epochs
+            )
+    except UnknownCost:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All seeds of one method on one data set.
+
+    final: (n_seeds,) test accuracy of the cell that looked best. spent, incumbent: per seed
+    (n_queries,) what was spent after each query and the test accuracy of the best cell so far.
+    """
+
+    final: NDArray[np.float64]
+    spent: tuple[NDArray[np.float64], ...]
+    incumbent: tuple[NDArray[np.float64], ...]
+
+    def measured(self) -> Measured:
+        """Mean and deviation over the seeds."""
+        held = self.final[~np.isnan(self.final)]
+        std = float(held.std(ddof=1)) if len(held) > 1 else None
+        return Measured(float(held.mean()), std, len(held), "%")
+
+    def curve(self, name: str, grid: NDArray[np.float64]) -> Curve:
+        """The incumbent's mean and deviation over the seeds, where all have one."""
+        values = np.array(
+            [
+                _steps(spent, held, grid)
+                for spent, held in zip(self.spent, self.incumbent, strict=True)
+            ]
+        )
+        started = ~np.isnan(values).any(axis=0)
+        values, grid = values[:, started], grid[started]
+        std = values.std(axis=0, ddof=1) if len(values) > 1 else None
+        return Curve(name, grid, values.mean(axis=0), std)
+
+
+def _steps(
+    spent: NDArray[np.float64], values: NDArray[np.float64], grid: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The last value reached at each point of the grid; NaN before the first."""
+    position = np.searchsorted(spent, grid, side="right") - 1
+    return np.where(position >= 0, values[np.maximum(position, 0)], np.nan)
+
+
+def _runs(records: Sequence[Record], method: str, dataset: str, in_seconds: bool) -> Runs:
+    own = [
+        record.result
+        for record in records
+        if record.identity["method"] == method and record.identity["setting"]["dataset"] == dataset
+    ]
+    incumbents = tuple(np.array(r["incumbent_truth"], dtype=np.float64) for r in own)
+    spent = tuple(
+        np.array(r["seconds"], dtype=np.float64) if in_seconds else np.arange(1.0, len(values) + 1)
+        for r, values in zip(own, incumbents, strict=True)
+    )
+    return Runs(np.array([r["final_truth"] for r in own], dtype=np.float64), spent, incumbents)
+
+
+def _artefact(
+    item: Item, benchmark: Table, records: Sequence[Record], waits: Mapping[str, str]
+) -> Artefact:
+    datasets = _datasets(benchmark)
+    in_seconds = all(records_seconds(benchmark, dataset) for dataset in datasets)
+    found = {
+        (method, dataset): _runs(records, method, dataset, in_seconds)
+        for method in METHODS.values()
+        for dataset in datasets
+    }
+
+    def fill(value: PublishedValue) -> Cell:
+        return _cell(value, benchmark, found, waits)
+
+    table = from_published(
+        item.id,
+        item.title,
+        item.published(),
+        row_of=lambda value: value.method,
+        column_of=lambda value: Column("", value.dataset),
+        fill=fill,
+    )
+    n_seeds = len(next(iter(found.values())).final)
+    return Artefact(
+        tables=(table,),
+        card=_card(benchmark, datasets, records, n_seeds),
+        plots=(_trajectories(found, datasets, in_seconds, n_seeds),),
+        footnotes=(
+            *([] if in_seconds else [_budget_note(benchmark)]),
+            REPRINT_NOTE,
+            *nb201.not_the_papers(benchmark),
+        ),
+    )
+
+
+def _cell(
+    value: PublishedValue,
+    benchmark: Benchmark,
+    found: Mapping[tuple[str, str], Runs],
+    waits: Mapping[str, str],
+) -> Cell:
+    if value.method not in METHODS:
+        return Cell(None, value, reason=waits[value.method])
+    dataset = nb201.DATASETS[value.dataset]
+    runs = found.get((METHODS[value.method], dataset))
+    if runs is None:
+        return Cell(None, value, reason=f"{benchmark.name} has no short schedule of {dataset}")
+    same = nb201.is_the_papers(benchmark, dataset)
+    return compared(runs.measured(), value, same_benchmark=same)
+
+
+def _budget_note(benchmark: Benchmark) -> str:
+    return (
+        f"{benchmark.name} records no training seconds, so each search here gets {QUERIES} queries."
+        " That budget is ours; the paper's is 20,000, 40,000 and 120,000 simulated seconds."
+    )
+
+
+def _card(
+    benchmark: Benchmark, datasets: Sequence[str], records: Sequence[Record], n_seeds: int
+) -> MetricCard:
+    settings = {r.identity["setting"]["dataset"]: r.identity["setting"] for r in records}
+    budgets: dict[str, list[str]] = {}
+    for dataset in datasets:
+        budgets.setdefault(_budget(settings[dataset]), []).append(dataset)
+    oracle_seed = settings[datasets[0]].get("oracle_seed")
+    return card_of(
+        benchmark,
+        datasets=datasets,
+        roles=("short", "truth"),
+        seeds=f"0 to {n_seeds - 1}; a query reads the seed {str(oracle_seed)!r};"
+        f" truth: {nb201.seeds_in_words(benchmark, datasets[0])}",
+        selection="test accuracy of the cell with the best short validation accuracy seen",
+        recipe=SUITE,
+        n=f"{n_seeds} searches a method and data set",
+        budget="; ".join(f"{', '.join(own)}: {text}" for text, own in budgets.items()),
+    )
+
+
+def _budget(setting: Mapping[str, object]) -> str:
+    seconds, queries = setting.get("budget_seconds"), setting.get("budget_queries")
+    if seconds is not None:
+        return f"{seconds:,} simulated seconds"
+    return f"{queries} queries (ours; the table records no seconds)"
+
+
+def _trajectories(
+    found: Mapping[tuple[str, str], Runs],
+    datasets: Sequence[str],
+    in_seconds: bool,
+    n_runs: int,
+) -> Plot:
+    title_of = {name: title for title, name in nb201.DATASETS.items()}
+    panels = []
+    for dataset in datasets:
+        own = {row: found[method, dataset] for row, method in METHODS.items()}
+        grid = _grid([spent for runs in own.values() for spent in runs.spent], in_seconds)
+        curves = tuple(runs.curve(row, grid) for row, runs in own.items())
+        panels.append(CurvePanel(title_of[dataset], curves))
+    unit = "simulated seconds" if in_seconds else "queries"
+    return anytime(
+        panels,
+        x_label=SECONDS if in_seconds else QUERY_COUNT,
+        n_runs=n_runs,
+        caption=f"Test accuracy of the cell with the best short validation accuracy so far, against"
+        f" {unit}: mean and one standard deviation over {n_runs} searches. The start may lie"
+        " outside the axes.",
+    )
+
+
+def _grid(spent: Sequence[NDArray[np.float64]], in_seconds: bool) -> NDArray[np.float64]:
+    last = max(float(one[-1]) for one in spent)
+    if in_seconds:
+        return np.linspace(0.0, last, GRID_POINTS)
+    return np.arange(1.0, last + 1)

@@ -1,0 +1,16 @@
+"""Why rows and items are not measured yet, in words for a user."""
+
+from __future__ import annotations
+
+SEARCH = "needs supernet search, which this version does not have"
+FINE_TUNING = "needs trained supernets and their fine-tuning, which this version does not have"
+PROXY = "needs zero-cost proxies on untrained networks, which this version does not have"
+SEARCH_AND_PROXY = f"{SEARCH}, and zero-cost proxies"
+RETRAIN = "needs networks trained from scratch on images, which this version does not have"
+SMALL_TRAINING = "needs training of small models from scratch, which this version does not have"
+SURROGATE = "needs NAS-Bench-301 predictions of searched cells, which this version does not have"
+ONESHOT1 = "needs supernet search on NAS-Bench-1Shot1, which this version does not have"
+ILLUSTRATION = "an illustration, nothing to measure"
+SETTINGS = "a list of settings, nothing to measure"
+REPRINT = "reprinted by the paper from another one; nothing to run"
+OWN_BEST = "the best of several runs of a method that is not run yet"

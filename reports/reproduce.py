@@ -1,0 +1,220 @@
+"""Makes items: picks a benchmark, runs what is missing, renders, compares with the paper."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import store
+from harness.benchmark import Table
+from harness.engine import run_all
+from harness.errors import HarnessError, StorageFailed
+from harness.record import FAILED, SKIPPED, Record
+from reports import figures, html, latex, markdown
+from reports.html import Absent, Section
+from reports.items import Artefact, Item, select
+from reports.tables import comparisons, to_csv
+
+INDEX = "index.html"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a call of `reproduce` came to.
+
+    done: ids of the items that were made. skipped, failed: id -> reason. benchmarks: id -> the
+    benchmark that the item was made on. verdicts: id -> verdict -> how many cells.
+    """
+
+    out: Path
+    done: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """The summary as JSON values."""
+        return {**self.__dict__, "done": list(self.done), "out": str(self.out)}
+
+
+class CannotRun(HarnessError):
+    """An item that cannot be made on what is here; the message is the reason."""
+
+
+def can_run(item: Item, benchmark: str | None = None) -> tuple[bool, str]:
+    """Whether the item can be made now, and why not. Runs nothing and reads no results."""
+    try:
+        _choose(item, benchmark)
+    except HarnessError as error:
+        return False, str(error)
+    return True, ""
+
+
+def reproduce(
+    asked: Sequence[str],
+    *,
+    out: Path,
+    benchmark: str | None = None,
+    jobs: int = 1,
+    backend: str = "loky",
+    progress: Callable[[Record], None] = lambda _: None,
+) -> Summary:
+    """Makes the items that were asked for and writes them into `out`, with an index.html.
+
+    asked: ids, names of papers, or "all". benchmark: a name; by default each item takes the first
+    that can answer it of: the one named like the item's space, those that hold the whole space,
+    the others, by name. Items that cannot be made are skipped with a reason; one that fails does
+    not stop the others. progress: called with every record that was run.
+    Raises: UnknownName for an item, UnknownBenchmark, StorageFailed.
+    """
+    items = select(asked)
+    if benchmark is not None:
+        store.manifest(benchmark)
+    made: list[tuple[Section, str]] = []
+    skipped: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    for item in items:
+        try:
+            made.append(_make(item, out, benchmark, jobs=jobs, backend=backend, progress=progress))
+        except StorageFailed:
+            raise
+        except CannotRun as error:
+            skipped[item.id] = error.message
+        except HarnessError as error:
+            failed[item.id] = str(error)
+        except Exception as error:
+            # Whatever one item raises must not keep the others from being made.
+            failed[item.id] = f"{type(error).__name__}: {error}"
+    _write_index(out, items, [section for section, _ in made], skipped, failed)
+    return Summary(
+        out=out,
+        done=tuple(section.item for section, _ in made),
+        skipped=skipped,
+        failed=failed,
+        benchmarks={section.item: name for section, name in made if name},
+        verdicts={section.item: _verdicts(section.artefact) for section, _ in made},
+    )
+
+
+def _make(
+    item: Item,
+    out: Path,
+    benchmark: str | None,
+    *,
+    jobs: int,
+    backend: str,
+    progress: Callable[[Record], None],
+) -> tuple[Section, str]:
+    table = _choose(item, benchmark)
+    records = run_all(item.specs(table), jobs=jobs, backend=backend, progress=progress)
+    _check(records)
+    artefact = item.build(table, records)
+    return write_item(item, artefact, out), table.name if table is not None else ""
+
+
+def _choose(item: Item, benchmark: str | None) -> Table | None:
+    """The benchmark to make the item on; None where it needs none.
+
+    Raises: CannotRun with the reason; whatever a named benchmark raises when it is opened.
+    """
+    if item.waits_for is not None:
+        raise CannotRun(item.waits_for)
+    if item.space is None:
+        return None
+    problems = []
+    for name in [benchmark] if benchmark else _candidates(item.space):
+        table = store.load(name)
+        problem = item.benchmark_problem(table)
+        if problem is None:
+            return table
+        problems.append(problem)
+    if not problems:
+        raise CannotRun(
+            f"no benchmark of the space {item.space} is imported; nas-harness import --help"
+        )
+    raise CannotRun("; ".join(dict.fromkeys(problems)))
+
+
+def _candidates(space: str) -> list[str]:
+    """Imported benchmarks of a space: its namesake, those that hold all of it, the others."""
+    found = []
+    for name, alias_of in store.names().items():
+        try:
+            manifest = store.manifest(name)
+        except HarnessError:
+            continue  # A damaged store is the business of doctor; here another may do.
+        if manifest["space"] == space:
+            namesake = name == space
+            if namesake or alias_of is None:
+                found.append((not namesake, -int(manifest["n_archs"]), name))
+    return [name for _, _, name in sorted(found)]
+
+
+def _check(records: Sequence[Record]) -> None:
+    """Raises: CannotRun if a run was skipped, HarnessError if one failed."""
+    for status, error in ((FAILED, HarnessError), (SKIPPED, CannotRun)):
+        own = [record for record in records if record.status == status]
+        if own:
+            raise error(f"{len(own)} of {len(records)} runs {status}; the first: {own[0].reason}")
+
+
+def write_item(item: Item, artefact: Artefact, out: Path) -> Section:
+    """Writes one finished item in all formats; returns it as a section of a page.
+
+    Raises: StorageFailed if the disk refuses.
+    """
+    stem = item.id.replace(":", "_")
+    images = [stem if i == 0 else f"{stem}-{i + 1}" for i in range(len(artefact.plots))]
+    contents: dict[str, str | bytes] = {
+        f"{stem}.csv": to_csv(artefact.tables, artefact.card),
+        f"{stem}.md": markdown.document(
+            f"{item.id}: {item.title}", artefact, [f"{image}.png" for image in images]
+        ),
+        f"{stem}.tex": latex.document(item.title, artefact, [f"{image}.pdf" for image in images]),
+    }
+    for plot, image in zip(artefact.plots, images, strict=True):
+        contents[f"{image}.png"] = figures.png(plot)
+        contents[f"{image}.pdf"] = figures.pdf(plot)
+        contents[f"{image}-figure.csv"] = figures.data_csv(plot)
+    files = (f"{stem}.html", *contents)
+    section = Section(
+        item.id, item.title, artefact, tuple(f"{image}.png" for image in images), files
+    )
+    contents[f"{stem}.html"] = html.page(f"{item.id}: {item.title}", [section])
+    for name, content in contents.items():
+        _write(out / name, content)
+    return section
+
+
+def _write_index(
+    out: Path,
+    items: Sequence[Item],
+    sections: Sequence[Section],
+    skipped: Mapping[str, str],
+    failed: Mapping[str, str],
+) -> None:
+    titles = {item.id: item.title for item in items}
+    lead = (
+        f"{len(sections)} of {len(items)} items were made, {len(skipped)} cannot be made yet,"
+        f" {len(failed)} failed. Each table shows our measurement above the paper's number."
+    )
+    content = html.page(
+        "Papers, measured again",
+        sections,
+        lead=lead,
+        skipped=[Absent(name, titles[name], reason) for name, reason in skipped.items()],
+        failed=[Absent(name, titles[name], reason) for name, reason in failed.items()],
+    )
+    _write(out / INDEX, content)
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    data = content.encode() if isinstance(content, str) else content
+    store.write_atomically(path, data, durable=False)
+
+
+def _verdicts(artefact: Artefact) -> dict[str, int]:
+    return dict(Counter(c.verdict for table in artefact.tables for c in comparisons(table)))

@@ -1,0 +1,102 @@
+import json
+from dataclasses import replace
+
+import pytest
+from nb201_stores import made_up_columns, mean_store
+
+from harness.errors import UnknownBenchmark, UnknownName
+from harness.store import set_alias
+from reports import reproduce as module
+from reports.items import all_items
+from reports.reproduce import can_run, reproduce
+
+SUFFIXES = ("md", "tex", "csv", "html")
+
+
+@pytest.fixture
+def small(home):
+    mean_store(made_up_columns(n_archs=300), "small")
+
+
+def test_an_item_is_written_in_all_formats_with_an_index(small, tmp_path):
+    summary = reproduce(["balenas:T1", "balenas:F4"], out=tmp_path / "out")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    index = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+    assert summary.done == ("balenas:T1",)
+    assert summary.skipped == {"balenas:F4": "an illustration, nothing to measure"}
+    assert summary.failed == {}
+    assert summary.benchmarks == {"balenas:T1": "small"}
+    assert summary.verdicts == {"balenas:T1": {"other benchmark": 12}}
+    assert written == {f"balenas_T1.{suffix}" for suffix in SUFFIXES} | {"index.html"}
+    assert "an illustration, nothing to measure" in index
+    assert json.loads(json.dumps(summary.to_json()))["done"] == ["balenas:T1"]
+
+
+def test_figures_are_written_and_referenced(small, tmp_path):
+    reproduce(["sotl_thesis:T4.5"], out=tmp_path)
+
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"sotl_thesis_T4.5.{suffix}").stat().st_size > 5_000
+    assert 'src="sotl_thesis_T4.5.png"' in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "(sotl_thesis_T4.5.png)" in (tmp_path / "sotl_thesis_T4.5.md").read_text("utf-8")
+    assert "{sotl_thesis_T4.5.pdf}" in (tmp_path / "sotl_thesis_T4.5.tex").read_text("utf-8")
+
+
+def test_without_a_benchmark_items_are_skipped_with_a_reason(home, tmp_path):
+    summary = reproduce(["freedarts"], out=tmp_path)
+
+    assert summary.done == ()
+    assert len(summary.skipped) == 12
+    assert "no benchmark of the space nb201 is imported" in summary.skipped["freedarts:T1"]
+
+
+def test_the_namesake_is_taken_first_then_the_largest(small, tmp_path):
+    mean_store(made_up_columns(n_archs=250), "a-smaller-one")
+    by_size = reproduce(["balenas:T5"], out=tmp_path).benchmarks
+    set_alias("nb201", "a-smaller-one")
+    by_name = reproduce(["balenas:T5"], out=tmp_path).benchmarks
+    asked = reproduce(["balenas:T5"], out=tmp_path, benchmark="small").benchmarks
+
+    assert by_size == {"balenas:T5": "small"}
+    assert by_name == {"balenas:T5": "a-smaller-one"}
+    assert asked == {"balenas:T5": "small"}
+
+
+def test_all_problems_are_told(small):
+    ok, reason = can_run(all_items()["sotl_thesis:F4.4"])
+
+    assert not ok
+    assert reason == "small stores no training losses of cifar10"
+    assert can_run(all_items()["balenas:T1"]) == (True, "")
+    assert can_run(all_items()["balenas:T2"])[0] is False
+    assert can_run(all_items()["sotl_thesis:T3.1"]) == (True, "")
+
+
+def test_a_failing_item_does_not_stop_the_others(small, tmp_path, monkeypatch):
+    def broken(item, benchmark, records):
+        raise ZeroDivisionError("oh no")
+
+    items = [replace(all_items()["balenas:T1"], measure=broken), all_items()["balenas:T5"]]
+    monkeypatch.setattr(module, "select", lambda asked: items)
+    summary = reproduce(["balenas"], out=tmp_path)
+
+    assert summary.done == ("balenas:T5",)
+    assert summary.failed == {"balenas:T1": "ZeroDivisionError: oh no"}
+    assert "oh no" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_unknown_names_stop_everything(small, tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean balenas"):
+        reproduce(["balenass"], out=tmp_path)
+    with pytest.raises(UnknownBenchmark):
+        reproduce(["balenas"], out=tmp_path, benchmark="nothing")
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_the_same_twice_is_the_same(small, tmp_path):
+    reproduce(["sotl_thesis:T4.5"], out=tmp_path / "one")
+    reproduce(["sotl_thesis:T4.5"], out=tmp_path / "two")
+
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
