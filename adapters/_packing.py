@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,17 +17,15 @@ from numpy.typing import NDArray
 from adapters._training_runs import Measured, unit
 from harness.arch import SearchSpace
 from harness.benchmark import Cost, Holding, Roles, Slice, Table
+from harness.builder import Provenance, StoreBuilder
 from harness.errors import BadFile, InvalidSpec
-from harness.store import (
-    Provenance,
-    StoreBuilder,
-    check_name,
-    disk_errors,
-    stores_folder,
-    write_atomically,
-)
+from harness.files import disk_errors, write_atomically
+from harness.store import check_name, stores_folder
 
 CHUNK_ARCHS = 128  # Ours: 5 MB of a topology space's values, seconds of work to lose.
+
+
+Layout = list[tuple[Slice, int, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Chunk:
     """
 
     indices: list[int]
-    layout: list[tuple[Slice, int, tuple[int, ...]]]
+    layout: Layout
     values: NDArray[np.float32] | Path
     costs: dict[Cost, list[float]]
     digests: list[str]
@@ -62,30 +59,45 @@ def make_chunk(archs: Mapping[int, Measured], where: str, digests: Sequence[str]
 
     Raises: BadFile if an accuracy is no percentage.
     """
-    epochs_of: dict[tuple[Slice, int], tuple[int, ...]] = {}
-    for arch in archs.values():
-        for key, (epochs, _) in arch.series.items():
-            if epochs_of.setdefault(key, epochs) != epochs:
-                epochs_of[key] = tuple(sorted({*epochs_of[key], *epochs}))
-    layout = [(at, seed, epochs) for (at, seed), epochs in epochs_of.items()]
+    layouts = [
+        [(at, seed, epochs) for (at, seed), (epochs, _) in arch.series.items()]
+        for arch in archs.values()
+    ]
+    layout = _union(layouts)
     values = np.full((len(archs), sum(len(e) for *_, e in layout)), np.nan, dtype=np.float32)
-    for row, arch in enumerate(archs.values()):
-        start = 0
-        for at, seed, epochs in layout:
-            held, series = arch.series.get((at, seed), ((), []))
-            if held == epochs:
-                values[row, start : start + len(epochs)] = series
-            else:
-                values[row, [start + epochs.index(epoch) for epoch in held]] = series
-            start += len(epochs)
+    for row, (own, arch) in enumerate(zip(layouts, archs.values(), strict=True)):
+        if own == layout:
+            np.concatenate([series for _, series in arch.series.values()], out=values[row])
+        else:
+            _place(values[row], layout, arch)
     _check_percentages(layout, values, list(archs), where)
     names = dict.fromkeys(cost for arch in archs.values() for cost in arch.costs)
     costs = {c: [arch.costs.get(c, float("nan")) for arch in archs.values()] for c in names}
     return Chunk(list(archs), layout, values, costs, list(digests))
 
 
+def _union(layouts: Sequence[Layout]) -> Layout:
+    """The layout that holds all others; the first itself where all are alike."""
+    if all(own == layouts[0] for own in layouts):
+        return layouts[0]
+    epochs_of: dict[tuple[Slice, int], set[int]] = {}
+    for own in layouts:
+        for at, seed, epochs in own:
+            epochs_of.setdefault((at, seed), set()).update(epochs)
+    return [(at, seed, tuple(sorted(epochs))) for (at, seed), epochs in epochs_of.items()]
+
+
+def _place(row: NDArray[np.float32], layout: Layout, arch: Measured) -> None:
+    start = 0
+    for at, seed, epochs in layout:
+        if (at, seed) in arch.series:
+            held, series = arch.series[at, seed]
+            row[[start + epochs.index(epoch) for epoch in held]] = series
+        start += len(epochs)
+
+
 def _check_percentages(
-    layout: Sequence[tuple[Slice, int, tuple[int, ...]]],
+    layout: Layout,
     values: NDArray[np.float32],
     indices: Sequence[int],
     where: str,
@@ -174,9 +186,8 @@ class Packing:
 def write_chunk(path: Path, chunk: Chunk) -> None:
     """Stores a chunk: values first, then the file that marks it as finished."""
     assert not isinstance(chunk.values, Path)
-    content = io.BytesIO()
-    np.save(content, chunk.values, allow_pickle=False)
-    write_atomically(path.with_suffix(".npy"), content.getvalue(), durable=False)
+    with disk_errors(str(path)):
+        np.save(path.with_suffix(".npy"), chunk.values, allow_pickle=False)
     described = {
         "indices": chunk.indices,
         "layout": [[str(at), seed, list(epochs)] for at, seed, epochs in chunk.layout],

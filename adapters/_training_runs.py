@@ -7,11 +7,15 @@ NATS-Bench's files, NAS-Bench-201's .pth and the live objects of both packages h
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from operator import itemgetter
 from statistics import fmean
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.benchmark import UNITS, Cost, Roles, Slice
 from harness.errors import BadFile
@@ -48,7 +52,7 @@ class Measured:
     series: (slice, seed) -> (epochs from 1, values). costs: one value, the mean over seeds.
     """
 
-    series: dict[tuple[Slice, int], tuple[tuple[int, ...], list[float]]] = field(
+    series: dict[tuple[Slice, int], tuple[tuple[int, ...], NDArray[np.float32]]] = field(
         default_factory=dict
     )
     costs: dict[Cost, float] = field(default_factory=dict)
@@ -96,15 +100,17 @@ def _add_run(found: Measured, key: str, seed: int, run: Mapping[str, Any], epoch
         if list(values) != list(range(epochs)):
             raise ValueError(f"{field_name} of {key} does not hold epochs 0..{epochs - 1}")
         at = _slice(key, None, metric, epochs)
-        found.series[at, seed] = (_all_epochs(epochs), list(values.values()))
+        found.series[at, seed] = (_all_epochs(epochs), np.array(list(values.values()), np.float32))
     for metric, field_name in EVALUATED.items():
         values = run[field_name]
         for evaluated in run["eval_names"]:
-            names = _epoch_names(evaluated, epochs)
-            held = names if names[0] in values else names[-1:]
             at = _slice(key, evaluated, metric, epochs)
-            series = [values[name] for name in held]
-            found.series[at, seed] = (_all_epochs(epochs)[-len(held) :], series)
+            if epochs > 1 and f"{evaluated}@0" in values:
+                series = _every_epoch(evaluated, epochs)(values)
+            else:
+                series = (values[f"{evaluated}@{epochs - 1}"],)
+            held = _all_epochs(epochs)[-len(series) :]
+            found.series[at, seed] = (held, np.array(series, np.float32))
 
 
 @cache
@@ -120,8 +126,9 @@ def _all_epochs(epochs: int) -> tuple[int, ...]:
 
 
 @cache
-def _epoch_names(evaluated: str, epochs: int) -> list[str]:
-    return [f"{evaluated}@{epoch}" for epoch in range(epochs)]
+def _every_epoch(evaluated: str, epochs: int) -> Callable[[Mapping[str, float]], Sequence[float]]:
+    """Picks a set's values of all epochs, in order, out of a dict keyed SET@EPOCH from 0."""
+    return itemgetter(*(f"{evaluated}@{epoch}" for epoch in range(epochs)))
 
 
 def _costs(dataset: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -20,9 +20,9 @@ from adapters._training_runs import Measured, live_states, measured, roles
 from harness.adapter import Adapter, Progress, RawSource
 from harness.arch import SearchSpace
 from harness.benchmark import Table
+from harness.builder import Provenance, Source
 from harness.errors import BadFile, InvalidSpec
 from harness.spaces import space
-from harness.store import Provenance, Source
 
 ARCH_FILE = re.compile(r"(\d{6})\.pickle\.pbz2")
 META_FILE = "meta.pickle.pbz2"

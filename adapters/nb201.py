@@ -17,9 +17,9 @@ from adapters._pth import ArchState, MetaArchs, stream_pth
 from adapters._training_runs import Measured, live_states, measured, roles
 from harness.adapter import Adapter, Progress, RawSource
 from harness.benchmark import Table
+from harness.builder import Provenance, Source
 from harness.errors import BadFile, InvalidSpec
 from harness.spaces import space
-from harness.store import Provenance, Source
 
 EPOCHS_OF = {"full": "200", "less": "12"}
 NAMED_DIGITS = re.compile(r"NAS-Bench-201-v1_\d-([0-9a-f]{6})\.pth")

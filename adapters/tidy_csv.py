@@ -35,8 +35,9 @@ from adapters._csv_map import (
 )
 from harness.adapter import Adapter, Progress, RawSource
 from harness.benchmark import UNSTATED, Cost, Holding, Roles, Seed, Slice
+from harness.builder import Provenance, Source, StoreBuilder
 from harness.errors import BadFile, HarnessError, InvalidSpec
-from harness.store import Provenance, Source, StoreBuilder, check_name
+from harness.store import check_name
 
 GZIP_MAGIC = b"\x1f\x8b"
 # ASCII digits only: `float` would also take 1_000, inf, nan and the digits of other scripts.

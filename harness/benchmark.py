@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -340,6 +339,8 @@ class Benchmark(ABC):
         return at.contains_test or (is_truth and not is_searched)
 
     def _only_fit(self, at: Slice) -> Holding:
+        from difflib import get_close_matches  # Only an error pays for it.
+
         fits = [h for h in self.holdings if replace(h, trained_on=None) == at]
         if at.trained_on is None and len(fits) == 1:
             return self.holdings[fits[0]]
@@ -593,6 +594,9 @@ def _reduce_seeds(values: NDArray[np.float32], holding: Holding, seed: Seed) -> 
     """Takes one seed, or the mean over the seeds present, from the first axis."""
     if seed != MEAN or holding.label is not None:
         return values[holding.seeds.index(seed)]
+    mean = values.mean(axis=0, dtype=np.float64)
+    if not np.isnan(mean).any():  # Every seed is there, which is the usual case and the fast one.
+        return mean.astype(np.float32)
     total = np.zeros(values.shape[1:], dtype=np.float64)
     present = np.zeros(values.shape[1:], dtype=np.int32)
     for one in values:

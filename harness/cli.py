@@ -281,7 +281,7 @@ def _progress(title: str, *, quiet: bool) -> AbstractContextManager[Progress]:
 
         with Progress(console=Console(stderr=True)) as shown:
             task = shown.add_task(title, total=None)
-            yield lambda done, total: shown.update(task, completed=done, total=total)
+            yield lambda done, total: shown.update(task, completed=done, total=total or None)
 
     return bar()
 
@@ -404,7 +404,7 @@ def reproduce(
 
         def count(record: Record) -> None:
             runs.append(record)
-            progress(len(runs), len(runs))
+            progress(len(runs), 0)  # How many there will be is not known before the end.
 
         summary = reproduce_(
             items, benchmark=benchmark, out=out, jobs=jobs, backend=backend, progress=count

@@ -98,7 +98,14 @@ def _execute_each(specs: Sequence[RunSpec], jobs: int, backend: str) -> Iterator
 
     with _parallel_backend(backend):
         pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        yield from pool(joblib.delayed(execute)(spec) for spec in specs)
+        home = str(store.home())
+        yield from pool(joblib.delayed(_execute_at)(home, spec) for spec in specs)
+
+
+def _execute_at(home: str, spec: RunSpec) -> Record:
+    """Runs in a worker, which may have been started when NAS_HARNESS_HOME was another."""
+    os.environ["NAS_HARNESS_HOME"] = home
+    return execute(spec)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class HarnessError(Exception):
@@ -103,6 +102,8 @@ class MissingPackage(HarnessError):
 
 def unknown(kind: str, name: str, known: Iterable[str], remedy: str = "") -> UnknownName:
     """An UnknownName with a did-you-mean and the list of what exists."""
+    from difflib import get_close_matches  # Only an error pays for it.
+
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
     hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(names) or 'none'}."

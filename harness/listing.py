@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness import registry, store
 from harness.config import suites
+from harness.files import write_atomically
 from harness.record import Record
 from harness.spaces import spaces
 
@@ -64,7 +65,7 @@ def write_runs(records: Sequence[Record], path: Path) -> None:
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
     writer.writerows(rows)
-    store.write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def _row(record: Record) -> dict[str, object]:

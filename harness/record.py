@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import BrokenStore
-from harness.store import canonical_json, home, write_atomically
+from harness.files import canonical_json, write_atomically
+from harness.store import home
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 

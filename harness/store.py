@@ -1,4 +1,4 @@
-"""The packed store: .npy files and a manifest, written whole or not at all.
+"""The packed store on disk: .npy files and the manifest that names them.
 
 Layout below NAS_HARNESS_HOME (default: the user's data directory):
 
@@ -10,29 +10,18 @@ Layout below NAS_HARNESS_HOME (default: the user's data directory):
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
 import re
-import shutil
-import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness.arch import Codes, SearchSpace
 from harness.benchmark import Cost, Holding, Roles, Slice, Table, map_array
-from harness.errors import BrokenStore, InvalidSpec, StorageFailed, UnknownBenchmark
+from harness.errors import BrokenStore, InvalidSpec, UnknownBenchmark
 from harness.spaces import space
 
 SCHEMA = 1
-LEFTOVER_SECONDS = 24 * 3600.0  # ours: no import writes for so long without finishing a file.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -50,166 +39,6 @@ def stores_folder() -> Path:
     return home() / "stores"
 
 
-@contextlib.contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Turns a refused write (disk full, read-only, over quota) into StorageFailed."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageFailed(
-            f"{what} could not be written: {error}.",
-            "Free space or set NAS_HARNESS_HOME to another disk, then run the same command again;"
-            " what was finished is kept.",
-        ) from error
-
-
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Writes a file so that a reader sees the old content or the new, never a part.
-
-    durable: also wait until it would survive a power cut (records can do without: they are
-    many, and one that is lost is run again).
-    Raises: StorageFailed if the disk refuses.
-    """
-    with disk_errors(str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def canonical_json(value: object) -> bytes:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-@dataclass(frozen=True)
-class Source:
-    """A raw file or folder that a store was made from."""
-
-    file: str
-    sha256: str
-    n_bytes: int
-    published_checksum: str = "none"  # "matches", "differs" or "none"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What a store is and where it comes from."""
-
-    adapter: str
-    adapter_version: int
-    sources: tuple[Source, ...]
-    licence: str
-    citation: str
-
-
-class StoreBuilder:
-    """Writes the arrays of a new store one by one; `commit` makes it visible in one step."""
-
-    def __init__(self, name: str, of_space: SearchSpace, codes: Codes, indices: Sequence[int]):
-        check_name(name)
-        if name in names() and names()[name] is not None:
-            raise InvalidSpec(f"{name} is an alias of {names()[name]}.", "Choose another name.")
-        self.name = name
-        self._space = of_space
-        self._n_archs = len(codes)
-        self._slices: list[dict[str, Any]] = []
-        self._costs: list[dict[str, Any]] = []
-        with disk_errors(f"the store {name}"):
-            self._folder = stores_folder() / f".new-{name}@{uuid.uuid4().hex}"
-            self._folder.mkdir(parents=True)
-        try:
-            self._codes = self._save("codes", np.ascontiguousarray(codes, dtype=np.uint8))
-            self._indices = self._save("indices", np.asarray(indices, dtype=np.int32))
-        except BaseException:
-            self.discard()
-            raise
-
-    def _save(self, stem: str, array: NDArray[Any]) -> dict[str, Any]:
-        # The number keeps apart what looks the same once '/' is replaced.
-        number = len(self._slices) + len(self._costs)
-        file = f"{number:03d}-" + re.sub(r"[^A-Za-z0-9_.+-]", "_", stem) + ".npy"
-        path = self._folder / file
-        with disk_errors(f"the store {self.name}"), path.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        return {"file": file, "sha256": sha256_of(path), "n_bytes": path.stat().st_size}
-
-    def add(self, holding: Holding, array: NDArray[np.float32]) -> None:
-        """array: (n_seed, n_epoch, n_arch), NaN = never measured."""
-        expected = (len(holding.seeds), len(holding.epochs), self._n_archs)
-        if array.shape != expected:
-            raise ValueError(f"{holding.slice}: shape {array.shape}, expected {expected}")
-        saved = self._save(str(holding.slice), np.ascontiguousarray(array, dtype=np.float32))
-        self._slices.append(
-            {
-                "slice": str(holding.slice),
-                "unit": holding.unit,
-                "seeds": list(holding.seeds),
-                "epochs": list(holding.epochs),
-                **saved,
-            }
-        )
-
-    def add_cost(self, cost: Cost, array: NDArray[np.float64]) -> None:
-        """array: (n_arch,)."""
-        saved = self._save(f"cost-{cost}", np.ascontiguousarray(array, dtype=np.float64))
-        self._costs.append({"cost": asdict(cost), **saved})
-
-    def commit(self, roles: Mapping[str, Roles], provenance: Provenance) -> str:
-        """Makes the store visible under its name and removes the one that it replaces.
-
-        Returns: the store's sha256. Raises: StorageFailed if the disk refuses.
-        """
-        content = {
-            "schema": SCHEMA,
-            "space": self._space.name,
-            "n_archs": self._n_archs,
-            "codes": self._codes,
-            "indices": self._indices,
-            "slices": self._slices,
-            "costs": self._costs,
-            "roles": {dataset: _roles_to_json(held) for dataset, held in roles.items()},
-        }
-        sha256 = hashlib.sha256(canonical_json(content)).hexdigest()
-        folder = stores_folder() / self._folder.name.removeprefix(".new-")
-        manifest = {
-            **content,
-            "name": self.name,
-            "sha256": sha256,
-            "folder": folder.name,
-            "provenance": asdict(provenance),
-        }
-        with disk_errors(f"the store {self.name}"):
-            self._folder = self._folder.rename(folder)
-        path = stores_folder() / f"{self.name}.json"
-        write_atomically(path, json.dumps(manifest, indent=1).encode())
-        self._remove_leftovers(keep=folder)
-        return sha256
-
-    def _remove_leftovers(self, keep: Path) -> None:
-        """Removes what this store replaces, and what imports killed a day ago left behind."""
-        for folder in stores_folder().glob(f"{self.name}@*"):
-            if folder != keep:
-                shutil.rmtree(folder, ignore_errors=True)
-        for folder in stores_folder().glob(f".new-{self.name}@*"):
-            if time.time() - folder.stat().st_mtime > LEFTOVER_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def discard(self) -> None:
-        """Removes what was written so far."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
 def check_name(name: str) -> None:
     """Raises: InvalidSpec if a store cannot be called that."""
     if not NAME_PATTERN.fullmatch(name):
@@ -225,6 +54,8 @@ def set_alias(alias: str, name: str) -> None:
     path = stores_folder() / f"{alias}.json"
     if path.exists() and "alias_of" not in _read_json(path):
         raise InvalidSpec(f"{alias} is itself a store.", "Choose another --as.")
+    from harness.files import write_atomically  # Not needed to read, so reading does not pay.
+
     write_atomically(path, json.dumps({"alias_of": name}).encode())
 
 
@@ -296,6 +127,8 @@ def load(name: str) -> Table:
 
 def verify(name: str) -> list[str]:
     """Hashes every file of a store; returns what is wrong, nothing if all is as written."""
+    from harness.files import sha256_of
+
     found = manifest(name)
     problems = []
     for entry in [found["codes"], found["indices"], *found["slices"], *found["costs"]]:
@@ -307,15 +140,6 @@ def verify(name: str) -> list[str]:
     return problems
 
 
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
@@ -324,13 +148,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BrokenStore(f"{path} is not a manifest.", "Remove it and import again.")
     return found
-
-
-def _roles_to_json(roles: Roles) -> dict[str, str | None]:
-    return {
-        role: str(at) if (at := getattr(roles, role)) else None
-        for role in ("search", "truth", "short")
-    }
 
 
 def _roles_from_json(roles: Mapping[str, str | None]) -> Roles:

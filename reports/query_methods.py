@@ -22,7 +22,7 @@ from reports.verdict import Measured
 SUITE = "published/thesis_table4_6"
 METHODS = {"REA": "rea", "Random Search": "random_search"}  # row of the table -> method
 N_SEEDS = 500  # NATS-Bench's scripts; PROTOCOLS 2.17.
-QUERIES = 100  # ours: about what 20,000 simulated seconds buy on CIFAR-10.
+QUERIES = 100  # ours: a round number; how many 20,000 s would buy depends on the cells drawn.
 GRID_POINTS = 200
 SECONDS, QUERY_COUNT = "Simulated search time (s)", "Queries"
 REPRINT_NOTE = (

@@ -11,6 +11,7 @@ from harness import store
 from harness.benchmark import Table
 from harness.engine import run_all
 from harness.errors import HarnessError, StorageFailed
+from harness.files import write_atomically
 from harness.record import FAILED, SKIPPED, Record
 from reports import figures, html, latex, markdown
 from reports.html import Absent, Section
@@ -213,7 +214,7 @@ def _write_index(
 
 def _write(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
-    store.write_atomically(path, data, durable=False)
+    write_atomically(path, data, durable=False)
 
 
 def _verdicts(artefact: Artefact) -> dict[str, int]:

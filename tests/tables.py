@@ -4,7 +4,7 @@ import numpy as np
 
 from harness import Cost, Roles, Slice, Table, space
 from harness.benchmark import Holding
-from harness.store import Provenance, Source, StoreBuilder
+from harness.builder import Provenance, Source, StoreBuilder
 
 VALID = Slice("cifar10", "train", "valid", "accuracy", 4)
 TEST = Slice("cifar10", "train+valid", "test", "accuracy", 4)

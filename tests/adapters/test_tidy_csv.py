@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from adapters._csv_map import shipped_maps
 from adapters.tidy_csv import import_csv
 from harness.benchmark import Slice, Table
+from harness.builder import StoreBuilder
 from harness.errors import BadFile, HarnessError, InvalidSpec, StorageFailed, UnknownName
-from harness.store import StoreBuilder, load, manifest, names, sha256_of, stores_folder, verify
+from harness.files import sha256_of
+from harness.store import load, manifest, names, stores_folder, verify
 
 # The size space counts like an odometer of base 8, so its indices can be worked out by hand.
 ARCH_0, ARCH_1, ARCH_8 = "8:8:8:8:8", "8:8:8:8:16", "8:8:8:16:8"

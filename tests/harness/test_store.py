@@ -11,6 +11,7 @@ from tables import TEST, VALID, make_store, make_table
 
 from harness import load, store
 from harness.errors import BrokenStore, InvalidSpec, StorageFailed, UnknownBenchmark
+from harness.files import write_atomically
 
 
 def test_a_store_answers_as_the_table_it_was_made_from(home):
@@ -114,8 +115,8 @@ def test_a_full_disk_leaves_the_old_store_and_no_new_one(home):
 
 def test_atomic_writing_replaces_whole_files(tmp_path):
     path = tmp_path / "deep" / "file.json"
-    store.write_atomically(path, b"one")
-    store.write_atomically(path, b"two")
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
 
     assert path.read_bytes() == b"two"
     assert [p.name for p in path.parent.iterdir()] == ["file.json"]

@@ -25,13 +25,13 @@ from synthetic_tables import (
 from harness import engine, registry
 from harness.arch import SearchSpace
 from harness.benchmark import Roles, Slice, Table
+from harness.builder import Provenance, StoreBuilder
 from harness.config import read_suite
 from harness.engine import Run
 from harness.errors import HarnessError, InvalidSpec
 from harness.oracle import Oracle, Query
 from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
 from harness.spaces import space
-from harness.store import Provenance, StoreBuilder
 from protocols.blackbox import PROTOCOL, BlackBoxMethod, Setting, incumbents
 
 METHODS = ("random_search", "rea", "reinforce", "bohb")

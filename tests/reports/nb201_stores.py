@@ -4,7 +4,7 @@ import numpy as np
 
 from harness import Roles, Slice, Table, space
 from harness.benchmark import Cost, Holding
-from harness.store import Provenance, StoreBuilder
+from harness.builder import Provenance, StoreBuilder
 
 SPACE = space("nb201")
 PROVENANCE = Provenance("none", 1, (), "none", "nobody, 2026")
