@@ -14,7 +14,8 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -163,7 +164,7 @@ def unpickle_arch(compressed: bytes, where: str) -> dict[str, Any]:
 
     Numpy scalars become float, int or bool and OrderedDict becomes dict. The C unpickler can be
     made to ask for gigabytes by a few bytes; a process that reads files it has no reason to trust
-    should call `limit_memory` first, which turns that into a BadFile.
+    should call `memory_limit`, which turns that into a BadFile.
 
     Args:
         compressed: the file as it is on disk.
@@ -191,27 +192,29 @@ def unpickle_arch(compressed: bytes, where: str) -> dict[str, Any]:
     return content
 
 
-def limit_memory(n_bytes: int) -> bool:
+@contextmanager
+def memory_limit(n_bytes: int) -> Iterator[None]:
     """Lets this process take at most `n_bytes` of address space more than it holds now.
 
     For worker processes that read pickles: past the limit Python raises MemoryError, and the
-    readers here make it a BadFile. Raising the limit again is possible (only the soft limit is
-    set).
-
-    Returns: whether the system knows such a limit.
+    readers here make it a BadFile. Only the soft limit is set, and set back at the end. Does
+    nothing where the system knows no such limit.
     """
     if sys.platform == "win32":
-        return False
+        yield
+        return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    bounds = [b for b in (soft, hard) if b != resource.RLIM_INFINITY]
-    try:
+    bounds = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
+    with suppress(OSError, ValueError):
         limit = min([_address_space_bytes() + n_bytes, *bounds])
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    except (OSError, ValueError):
-        return False
-    return True
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _address_space_bytes() -> int:

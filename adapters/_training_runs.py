@@ -67,7 +67,9 @@ def measured(states: Mapping[str, Any], where: str) -> Measured:
     try:
         for schedule, state in states.items():
             _add_state(found, int(schedule), state)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if not found.series:
+            raise ValueError("no run at all")
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadFile(
             f"{where}: not the results of an architecture ({type(error).__name__}: {error}).",
             "Download the file again.",

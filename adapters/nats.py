@@ -6,6 +6,7 @@ Size", TPAMI 2021. File layout: one bz2-compressed pickle an architecture, and m
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
 import tarfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, final
 
 from adapters._packing import CHUNK_ARCHS, Packing, in_memory, make_chunk, write_chunk
-from adapters._pickles import limit_memory, unpickle_arch
+from adapters._pickles import memory_limit, unpickle_arch
 from adapters._training_runs import Measured, live_states, measured, roles
 from harness.adapter import Adapter, Progress, RawSource
 from harness.arch import SearchSpace
@@ -79,6 +80,7 @@ class Nats(Adapter):
             patterns=("NATS-tss-*-simple", "NATS-tss-*-simple.tar"),
             download="NATS-tss-v1_0-3ffb9-simple.tar, linked from github.com/D-X-Y/NATS-Bench",
             size="about 1.3 GB",
+            tested_on="3 of its 15,625 architectures, and 15,625 files made from these",
         ),
         RawSource(
             name="nats-sss",
@@ -87,6 +89,7 @@ class Nats(Adapter):
             patterns=("NATS-sss-*-simple", "NATS-sss-*-simple.tar"),
             download="NATS-sss-v1_0-50262-simple.tar, linked from github.com/D-X-Y/NATS-Bench",
             size="about 1 GB",
+            tested_on="3 of its 32,768 architectures",
         ),
     )
 
@@ -215,13 +218,18 @@ def _convert_all(
 
 def _convert(path: Path, members: Sequence[Member], texts: Sequence[str]) -> int:
     """Turns raw files into one finished chunk; runs in a worker process."""
-    limit_memory(WORKER_MEMORY_BYTES)
     archs: dict[int, Measured] = {}
     digests = []
-    for member, text in zip(members, texts, strict=True):
-        compressed = member.read()
-        archs[member.index] = read_arch(compressed, member.index, text, member.where)
-        digests.append(hashlib.sha256(compressed).hexdigest())
+    # The cyclic collector would walk every unpickled dict, and nothing here has cycles.
+    gc.disable()
+    try:
+        with memory_limit(WORKER_MEMORY_BYTES):
+            for member, text in zip(members, texts, strict=True):
+                compressed = member.read()
+                archs[member.index] = read_arch(compressed, member.index, text, member.where)
+                digests.append(hashlib.sha256(compressed).hexdigest())
+    finally:
+        gc.enable()
     write_chunk(path, make_chunk(archs, str(members[0].path.parent), digests))
     return len(members)
 

@@ -493,6 +493,7 @@ class TidyCsv(Adapter):
             patterns=("nb201.csv", "nb201.csv.gz"),
             download="a dump by the community, or your own table with a map of its columns",
             mapping="nb201_dump",
+            tested_on="a dump of all 15,625 cells of NAS-Bench-201 (means over seeds)",
         ),
     )
 

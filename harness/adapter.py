@@ -17,6 +17,7 @@ class RawSource:
     store: default name of the store. patterns: file names to look for below NAS_HARNESS_DATA.
     size, checksum: as published, in words; empty where nothing is published. mapping: the
     shipped map that reads files of these patterns, for sources that need one.
+    tested_on: the real input that the reader has seen so far, in words.
     """
 
     name: str
@@ -27,6 +28,7 @@ class RawSource:
     size: str = ""
     checksum: str = ""
     mapping: str | None = None
+    tested_on: str = ""
 
 
 class Adapter(ABC):

@@ -353,6 +353,10 @@ def run(
         records = engine.run_all(specs, jobs=jobs, backend=backend, progress=count)
     if out is not None:
         import_module("harness.listing").write_runs(records, out / "runs.csv")
+    if not as_json:
+        summary = import_module("reports.suite_summary")
+        for line in summary.as_lines(summary.summary(records)):
+            click.echo(line)
     _conclude(_counts([r.status for r in records]), out, as_json, _reasons(records))
 
 

@@ -46,10 +46,14 @@ class Outcome:
 
 
 class Protocol(ABC):
-    """A method-neutral way to run. `version` is raised whenever results change."""
+    """A method-neutral way to run. `version` is raised whenever results change.
+
+    headline: the number of the result that a summary of runs shows, if there is one.
+    """
 
     version: int
     takes_method: bool = False
+    headline: str | None = None
 
     @abstractmethod
     def skip(self, run: Run) -> str | None:

@@ -101,6 +101,7 @@ class BlackBox(Protocol):
 
     version = 1
     takes_method = True
+    headline = "final_truth"
 
     def skip(self, run: Run) -> str | None:
         """A reason where the method or the table cannot do what the setting asks."""

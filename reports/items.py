@@ -47,6 +47,7 @@ class Item:
 
     id: such as "balenas:T1". needs: what it is made from, in words. waits_for: why it cannot be
     made yet, in words for a user. space: of the benchmark that it needs; None: it needs none.
+    unproven: what of it has never been run at the paper's scale; empty if nothing.
     problem, requests, measure: behind `benchmark_problem`, `specs` and `build`.
     """
 
@@ -59,6 +60,7 @@ class Item:
     problem: Callable[[Table], str | None] = no_problem
     requests: Callable[[Table], list[RunSpec]] = no_runs
     measure: Callable[[Item, Table | None, Sequence[Record]], Artefact] | None = None
+    unproven: str = ""
 
     def __post_init__(self) -> None:
         if (self.measure is None) == (self.waits_for is None):

@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters import _pickles, _pth
-from adapters._pickles import limit_memory, unpickle_arch
+from adapters._pickles import memory_limit, unpickle_arch
 from adapters._pth import ArchState, MetaArchs, stream_pth
 from harness.errors import BadFile
 
@@ -140,11 +140,8 @@ def zip_file(path: Path, raw: bytes, compression: int = zipfile.ZIP_STORED) -> P
 @pytest.fixture
 def little_memory() -> Iterator[None]:
     """256 MiB more than now, for this test: some pickles of five bytes ask for gigabytes."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    limit_memory(256 * 2**20)
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    with memory_limit(256 * 2**20):
+        yield
 
 
 # --- NATS-Bench files ---------------------------------------------------------------------------
@@ -266,13 +263,16 @@ def test_tuples_nested_too_deep_to_be_hashed_do_not_end_the_process(code: bytes)
 def test_a_huge_memo_index_is_a_bad_file_in_a_process_of_limited_memory() -> None:
     raw = b"\x80\x04}r" + struct.pack("<I", 2**31) + b"."
     code = (
-        "from adapters._pickles import limit_memory, unpickle_arch\n"
+        "import resource\n"
+        "from adapters._pickles import memory_limit, unpickle_arch\n"
         "from harness.errors import BadFile\n"
-        "print(limit_memory(256 * 2**20))\n"
-        f"try: unpickle_arch({bz2.compress(raw)!r}, 'f')\n"
-        "except BadFile as error: print(error)\n"
+        "before = resource.getrlimit(resource.RLIMIT_AS)\n"
+        "with memory_limit(256 * 2**20):\n"
+        f"    try: unpickle_arch({bz2.compress(raw)!r}, 'f')\n"
+        "    except BadFile as error: print(error)\n"
+        "print(before == resource.getrlimit(resource.RLIMIT_AS))\n"
     )
-    expected = "True\nf is not a readable pickle (MemoryError: ). Download it again.\n"
+    expected = "f is not a readable pickle (MemoryError: ). Download it again.\nTrue\n"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
