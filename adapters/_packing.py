@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
+import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from harness.arch import SearchSpace
 from harness.benchmark import Cost, Holding, Roles, Slice, Table
 from harness.builder import Provenance, StoreBuilder
 from harness.errors import BadFile, InvalidSpec
-from harness.files import disk_errors, write_atomically
+from harness.files import canonical_json, disk_errors, write_atomically
 from harness.store import check_name, stores_folder
 
 CHUNK_ARCHS = 128  # Ours: 5 MB of a topology space's values, seconds of work to lose.
@@ -32,8 +31,9 @@ Layout = list[tuple[Slice, int, tuple[int, ...]]]
 class Chunk:
     """Some architectures' values side by side.
 
-    values: (n_archs, width) float32 or its .npy file; layout: per block of columns its slice,
-    seed and epochs; costs: per cost one value an architecture; digests: sha256 of every raw file.
+    values: (width, n_archs) float32, or the file that holds them row by row; layout: per block of
+    rows its slice, seed and epochs; costs: per cost one value an architecture; digests: sha256 of
+    every raw file.
     """
 
     indices: list[int]
@@ -43,15 +43,20 @@ class Chunk:
     digests: list[str]
 
     def blocks(self, at: Slice) -> Iterator[tuple[int, tuple[int, ...], NDArray[np.float32]]]:
-        """(seed, epochs, values (n_archs, n_epoch)) of every seed of a slice."""
-        values = self.values
-        if isinstance(values, Path):
-            values = np.asarray(np.load(values, mmap_mode="r", allow_pickle=False))
+        """(seed, epochs, values (n_epoch, n_archs)) of every seed of a slice."""
         start = 0
         for held, seed, epochs in self.layout:
             if held == at:
-                yield seed, epochs, values[:, start : start + len(epochs)]
+                yield seed, epochs, self._rows(start, len(epochs))
             start += len(epochs)
+
+    def _rows(self, start: int, n_rows: int) -> NDArray[np.float32]:
+        if not isinstance(self.values, Path):
+            return self.values[start : start + n_rows]
+        n_archs = len(self.indices)
+        offset, count = 4 * start * n_archs, n_rows * n_archs
+        rows = np.fromfile(self.values, np.float32, count, offset=offset)
+        return rows.reshape(n_rows, n_archs)
 
 
 def make_chunk(archs: Mapping[int, Measured], where: str, digests: Sequence[str] = ()) -> Chunk:
@@ -73,7 +78,7 @@ def make_chunk(archs: Mapping[int, Measured], where: str, digests: Sequence[str]
     _check_percentages(layout, values, list(archs), where)
     names = dict.fromkeys(cost for arch in archs.values() for cost in arch.costs)
     costs = {c: [arch.costs.get(c, float("nan")) for arch in archs.values()] for c in names}
-    return Chunk(list(archs), layout, values, costs, list(digests))
+    return Chunk(list(archs), layout, np.ascontiguousarray(values.T), costs, list(digests))
 
 
 def _union(layouts: Sequence[Layout]) -> Layout:
@@ -117,16 +122,14 @@ def _check_percentages(
 class Packing:
     """A resumable import: finished chunks lie in a folder of their own until all are there.
 
-    fingerprint: what the chunks are made from; if it changed, old chunks are thrown away.
     Used as a context manager, it keeps a second import of the same store out.
     Raises: InvalidSpec if another import of this store is running; StorageFailed.
     """
 
-    def __init__(self, name: str, fingerprint: Mapping[str, Any]) -> None:
+    def __init__(self, name: str) -> None:
         check_name(name)
         self.name = name
         self._folder = stores_folder() / f".import-{name}"
-        self._fingerprint = json.dumps(fingerprint, sort_keys=True)
 
     def __enter__(self) -> Packing:
         with disk_errors(f"the import of {self.name}"):
@@ -139,27 +142,31 @@ class Packing:
             raise InvalidSpec(
                 f"Another import of {self.name} is running.", "Wait for it."
             ) from error
-        plan = self._folder / "plan.json"
-        if not plan.exists() or plan.read_text() != self._fingerprint:
-            for old in self._folder.iterdir():
-                old.unlink()
-            write_atomically(plan, self._fingerprint.encode())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lock.close()
 
-    def path(self, number: int) -> Path:
-        """The file that marks a chunk as finished."""
-        return self._folder / f"chunk-{number:06d}.json"
+    def path(self, made_from: object) -> Path:
+        """The file that marks a chunk as finished; another one for other raw input.
 
-    def is_done(self, number: int) -> bool:
-        """Whether an earlier, interrupted import finished this chunk."""
-        return self.path(number).exists()
+        made_from: all that the chunk's content depends on, as JSON values.
+        """
+        digest = hashlib.sha256(canonical_json(made_from)).hexdigest()
+        return self._folder / f"chunk-{digest[:32]}.json"
 
-    def commit(self, space: SearchSpace, roles: Mapping[str, Roles], provenance: Provenance) -> str:
-        """Joins all chunks into the store and removes them; returns the store's name."""
-        chunks = [read_chunk(path) for path in sorted(self._folder.glob("chunk-*.json"))]
+    def commit(
+        self,
+        paths: Sequence[Path],
+        space: SearchSpace,
+        roles: Mapping[str, Roles],
+        provenance: Callable[[list[str]], Provenance],
+    ) -> str:
+        """Joins the finished chunks into the store and removes them; returns the store's name.
+
+        provenance: is given the sha256 of every raw file, in the order of the chunks.
+        """
+        chunks = [read_chunk(path) for path in paths]
         order = _order(chunks)
         indices = order.indices
         builder = StoreBuilder(self.name, space, space.codes[indices], indices.tolist())
@@ -168,26 +175,20 @@ class Packing:
                 builder.add(holding, array)
             for cost, column in joined_costs(chunks, order):
                 builder.add_cost(cost, column)
-            builder.commit(roles_held(roles, chunks), provenance)
+            digests = [digest for chunk in chunks for digest in chunk.digests]
+            builder.commit(roles_held(roles, chunks), provenance(digests))
         except BaseException:
             builder.discard()
             raise
         shutil.rmtree(self._folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            (stores_folder() / f".import-{self.name}.lock").unlink()
         return self.name
-
-    def digests(self) -> list[str]:
-        """sha256 of every raw file, in the order of the chunks."""
-        paths = sorted(self._folder.glob("chunk-*.json"))
-        return [digest for path in paths for digest in read_chunk(path).digests]
 
 
 def write_chunk(path: Path, chunk: Chunk) -> None:
     """Stores a chunk: values first, then the file that marks it as finished."""
     assert not isinstance(chunk.values, Path)
     with disk_errors(str(path)):
-        np.save(path.with_suffix(".npy"), chunk.values, allow_pickle=False)
+        chunk.values.tofile(path.with_suffix(".float32"))
     described = {
         "indices": chunk.indices,
         "layout": [[str(at), seed, list(epochs)] for at, seed, epochs in chunk.layout],
@@ -206,7 +207,7 @@ def read_chunk(path: Path) -> Chunk:
     return Chunk(
         indices=described["indices"],
         layout=[(Slice.parse(at), seed, tuple(e)) for at, seed, e in described["layout"]],
-        values=path.with_suffix(".npy"),
+        values=path.with_suffix(".float32"),
         costs={Cost(*key): values for *key, values in described["costs"]},
         digests=described["digests"],
     )
@@ -247,13 +248,16 @@ def _joined_array(holding: Holding, chunks: Sequence[Chunk], order: Order) -> ND
     shape = (len(holding.seeds), len(holding.epochs), len(order.indices))
     array = np.full(shape, np.nan, dtype=np.float32)
     for chunk, rows in zip(chunks, order.places, strict=True):
+        # Chunks of neighbours, which is the rule, are copied as blocks.
+        first, last = int(rows[0]), int(rows[-1])
+        where = slice(first, last + 1) if last - first == len(rows) - 1 else rows
         for seed, epochs, values in chunk.blocks(holding.slice):
-            position = holding.seeds.index(seed)
+            of_seed = array[holding.seeds.index(seed)]
             if epochs == holding.epochs:
-                array[position][:, rows] = values.T
+                of_seed[:, where] = values
             else:
-                at_epochs = np.array([holding.epoch_position(epoch) for epoch in epochs])
-                array[position][np.ix_(at_epochs, rows)] = values.T
+                for epoch, value in zip(epochs, values, strict=True):
+                    of_seed[holding.epoch_position(epoch), where] = value
     return array
 
 

@@ -65,11 +65,12 @@ def measured(states: Mapping[str, Any], where: str) -> Measured:
     """
     found = Measured()
     try:
-        for schedule, state in states.items():
-            _add_state(found, int(schedule), state)
+        with np.errstate(over="raise"):  # A value past float32 is no measurement.
+            for schedule, state in states.items():
+                _add_state(found, int(schedule), state)
         if not found.series:
             raise ValueError("no run at all")
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadFile(
             f"{where}: not the results of an architecture ({type(error).__name__}: {error}).",
             "Download the file again.",

@@ -47,12 +47,21 @@ KINDS = {"nats-tss": Kind("nb201", 200, 12), "nats-sss": Kind("nb201-size", 90, 
 
 @dataclass(frozen=True)
 class Member:
-    """Where one architecture's bytes lie: a file, or a stretch of a .tar."""
+    """Where one architecture's bytes lie: a file, or a stretch of a .tar.
+
+    modified_ns: when the file was last changed, so that a repaired one is read again.
+    """
 
     index: int
     path: Path
     offset: int
     n_bytes: int
+    modified_ns: int
+
+    @property
+    def identity(self) -> list[int | str]:
+        """What tells this member from another one or from a changed one."""
+        return [self.index, str(self.path), self.offset, self.n_bytes, self.modified_ns]
 
     def read(self) -> bytes:
         """The compressed bytes."""
@@ -102,19 +111,14 @@ class Nats(Adapter):
         of_space = space(kind.space)
         meta, members = _members(path)
         texts = _check_meta(meta, source, of_space)
-        listed = [[member.index, member.n_bytes] for member in members]
-        fingerprint = {"adapter": "nats", "version": self.version, "path": str(path.resolve())}
-        digest = hashlib.sha256(repr(listed).encode()).hexdigest()
-        with Packing(source, {**fingerprint, "members": digest}) as packing:
-            _convert_all(packing, members, texts, jobs, progress)
-            provenance = Provenance(
-                adapter="nats",
-                adapter_version=self.version,
-                sources=(_source(path, packing.digests(), members),),
-                licence=LICENCE,
-                citation=CITATION,
-            )
-            return packing.commit(of_space, roles(kind.longest, kind.short), provenance)
+        with Packing(source) as packing:
+            paths = _convert_all(packing, members, texts, jobs, progress)
+
+            def provenance(digests: list[str]) -> Provenance:
+                raw = _source(path, digests, members)
+                return Provenance("nats", self.version, (raw,), LICENCE, CITATION)
+
+            return packing.commit(paths, of_space, roles(kind.longest, kind.short), provenance)
 
 
 def _members(path: Path) -> tuple[Member, list[Member]]:
@@ -143,12 +147,13 @@ def _members(path: Path) -> tuple[Member, list[Member]]:
 def _in_folder(path: Path) -> Iterator[tuple[str, Member]]:
     for file in sorted(path.iterdir()):
         if file.name == META_FILE or ARCH_FILE.fullmatch(file.name):
-            yield file.name, Member(_index(file.name), file, 0, file.stat().st_size)
+            found = file.stat()
+            yield file.name, Member(_index(file.name), file, 0, found.st_size, found.st_mtime_ns)
 
 
 def _in_tar(path: Path) -> Iterator[tuple[str, Member]]:
     """Members are found by their headers and read in place; nothing is unpacked."""
-    size = path.stat().st_size
+    size, modified_ns = path.stat().st_size, path.stat().st_mtime_ns
     try:
         with tarfile.open(path, "r:") as archive:
             for entry in archive:
@@ -159,7 +164,8 @@ def _in_tar(path: Path) -> Iterator[tuple[str, Member]]:
                     raise BadFile(
                         f"{path} ends inside {name}.", "The download was cut short: repeat it."
                     )
-                yield name, Member(_index(name), path, entry.offset_data, entry.size)
+                place = entry.offset_data
+                yield name, Member(_index(name), path, place, entry.size, modified_ns)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise BadFile(
             f"{path} is not the .tar that NATS-Bench offers ({error}).",
@@ -198,22 +204,24 @@ def _convert_all(
     texts: Sequence[str],
     jobs: int,
     progress: Progress,
-) -> None:
+) -> list[Path]:
+    """Makes the chunks that are missing; returns all of them in the order of the index."""
     from joblib import Parallel, delayed
 
     chunks = [members[i : i + CHUNK_ARCHS] for i in range(0, len(members), CHUNK_ARCHS)]
-    missing = [number for number in range(len(chunks)) if not packing.is_done(number)]
-    done = len(members) - sum(len(chunks[number]) for number in missing)
+    paths = [
+        packing.path([Nats.version, *(member.identity for member in chunk)]) for chunk in chunks
+    ]
+    missing = [(p, chunk) for p, chunk in zip(paths, chunks, strict=True) if not p.exists()]
+    done = len(members) - sum(len(chunk) for _, chunk in missing)
     progress(done, len(members))
-    # At least one worker process even for one job: it carries the memory limit.
-    pool = Parallel(n_jobs=max(2, jobs) if jobs != 1 else 2, return_as="generator_unordered")
-    tasks = (
-        delayed(_convert)(packing.path(n), chunks[n], [texts[m.index] for m in chunks[n]])
-        for n in missing
-    )
+    # Two processes at least: joblib runs one job in this process, where no memory limit is.
+    pool = Parallel(n_jobs=jobs if jobs != 1 else 2, return_as="generator_unordered")
+    tasks = (delayed(_convert)(p, c, [texts[member.index] for member in c]) for p, c in missing)
     for n_converted in pool(tasks):
         done += n_converted
         progress(done, len(members))
+    return paths
 
 
 def _convert(path: Path, members: Sequence[Member], texts: Sequence[str]) -> int:

@@ -53,11 +53,15 @@ class Nb201(Adapter):
         if not path.is_file():
             raise BadFile(f"{path} is not a file.", "Give NAS-Bench-201-v1_1-096897.pth.")
         raw = _source(path)
-        with Packing(_store_name(path), {"sha256": raw.sha256, "version": self.version}) as packing:
+        with Packing(_store_name(path)) as packing:
+            paths = []
             for number, archs in enumerate(_batches(path, progress)):
-                write_chunk(packing.path(number), make_chunk(archs, str(path)))
+                paths.append(packing.path([self.version, raw.sha256, number]))
+                write_chunk(paths[-1], make_chunk(archs, str(path)))
+            if not paths:
+                raise BadFile(f"{path} holds no architecture.", "Download it again.")
             provenance = Provenance("nb201", self.version, (raw,), LICENCE, CITATION)
-            return packing.commit(space("nb201"), roles(200, 12), provenance)
+            return packing.commit(paths, space("nb201"), roles(200, 12), lambda _: provenance)
 
 
 def _store_name(path: Path) -> str:
