@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -17,9 +16,9 @@ from adapters._training_runs import Measured, unit
 from harness.arch import SearchSpace
 from harness.benchmark import Cost, Holding, Roles, Slice, Table
 from harness.builder import Provenance, StoreBuilder
-from harness.errors import BadFile, InvalidSpec
-from harness.files import canonical_json, disk_errors, write_atomically
-from harness.store import check_name, stores_folder
+from harness.errors import BadFile, HarnessError, InvalidSpec
+from harness.files import canonical_json, disk_errors, locked, write_atomically
+from harness.store import check_new, stores_folder
 
 CHUNK_ARCHS = 128  # Ours: 5 MB of a topology space's values, seconds of work to lose.
 
@@ -126,26 +125,24 @@ class Packing:
     Raises: InvalidSpec if another import of this store is running; StorageFailed.
     """
 
-    def __init__(self, name: str) -> None:
-        check_name(name)
+    def __init__(self, name: str, adapter: str) -> None:
         self.name = name
+        self._adapter = adapter
         self._folder = stores_folder() / f".import-{name}"
 
     def __enter__(self) -> Packing:
+        check_new(self.name, self._adapter)
+        self._lock = locked(stores_folder() / f".import-{self.name}.lock", wait=False)
+        try:
+            self._lock.__enter__()
+        except BlockingIOError as error:
+            raise InvalidSpec(f"Another import of {self.name} runs.", "Wait for it.") from error
         with disk_errors(f"the import of {self.name}"):
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (stores_folder() / f".import-{self.name}.lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise InvalidSpec(
-                f"Another import of {self.name} is running.", "Wait for it."
-            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        self._lock.__exit__(None, None, None)
 
     def path(self, made_from: object) -> Path:
         """The file that marks a chunk as finished; another one for other raw input.
@@ -187,8 +184,8 @@ class Packing:
 def write_chunk(path: Path, chunk: Chunk) -> None:
     """Stores a chunk: values first, then the file that marks it as finished."""
     assert not isinstance(chunk.values, Path)
-    with disk_errors(str(path)):
-        chunk.values.tofile(path.with_suffix(".float32"))
+    # Under a name of its own first: a worker that outlived a killed import may write it too.
+    write_atomically(path.with_suffix(".float32"), chunk.values.data, durable=False)
     described = {
         "indices": chunk.indices,
         "layout": [[str(at), seed, list(epochs)] for at, seed, epochs in chunk.layout],
@@ -199,6 +196,16 @@ def write_chunk(path: Path, chunk: Chunk) -> None:
         "digests": chunk.digests,
     }
     write_atomically(path, json.dumps(described).encode(), durable=False)
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a chunk is whole on disk; one that a power cut damaged is made again."""
+    try:
+        chunk = read_chunk(path)
+        n_values = len(chunk.indices) * sum(len(epochs) for *_, epochs in chunk.layout)
+        return path.with_suffix(".float32").stat().st_size == 4 * n_values
+    except (OSError, ValueError, KeyError, TypeError, HarnessError):
+        return False
 
 
 def read_chunk(path: Path) -> Chunk:

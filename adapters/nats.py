@@ -15,8 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from adapters._packing import CHUNK_ARCHS, Packing, in_memory, make_chunk, write_chunk
-from adapters._pickles import memory_limit, unpickle_arch
+from adapters._packing import (
+    CHUNK_ARCHS,
+    Packing,
+    in_memory,
+    is_finished,
+    make_chunk,
+    write_chunk,
+)
+from adapters._pickles import MAX_RAW_BYTES, memory_limit, unpickle_arch
 from adapters._training_runs import Measured, live_states, measured, roles
 from harness.adapter import Adapter, Progress, RawSource
 from harness.arch import SearchSpace
@@ -64,7 +71,12 @@ class Member:
         return [self.index, str(self.path), self.offset, self.n_bytes, self.modified_ns]
 
     def read(self) -> bytes:
-        """The compressed bytes."""
+        """The compressed bytes.
+
+        Raises: BadFile if they cannot be one architecture's, because there are too many.
+        """
+        if self.n_bytes > MAX_RAW_BYTES:
+            raise BadFile(f"{self.where} has {self.n_bytes} bytes.", "Download it again.")
         with self.path.open("rb") as file:
             file.seek(self.offset)
             return file.read(self.n_bytes)
@@ -111,7 +123,7 @@ class Nats(Adapter):
         of_space = space(kind.space)
         meta, members = _members(path)
         texts = _check_meta(meta, source, of_space)
-        with Packing(source) as packing:
+        with Packing(source, "nats") as packing:
             paths = _convert_all(packing, members, texts, jobs, progress)
 
             def provenance(digests: list[str]) -> Provenance:
@@ -184,7 +196,8 @@ def _check_meta(meta: Member, source: str, of_space: SearchSpace) -> list[str]:
 
     Raises: BadFile if the list is not the one of this space in the official order.
     """
-    content = unpickle_arch(meta.read(), meta.where)
+    with memory_limit(WORKER_MEMORY_BYTES):
+        content = unpickle_arch(meta.read(), meta.where)
     texts = content.get("meta_archs")
     if texts == [of_space.format(arch) for arch in of_space]:
         return texts
@@ -212,11 +225,10 @@ def _convert_all(
     paths = [
         packing.path([Nats.version, *(member.identity for member in chunk)]) for chunk in chunks
     ]
-    missing = [(p, chunk) for p, chunk in zip(paths, chunks, strict=True) if not p.exists()]
+    missing = [(p, chunk) for p, chunk in zip(paths, chunks, strict=True) if not is_finished(p)]
     done = len(members) - sum(len(chunk) for _, chunk in missing)
     progress(done, len(members))
-    # Two processes at least: joblib runs one job in this process, where no memory limit is.
-    pool = Parallel(n_jobs=jobs if jobs != 1 else 2, return_as="generator_unordered")
+    pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
     tasks = (delayed(_convert)(p, c, [texts[member.index] for member in c]) for p, c in missing)
     for n_converted in pool(tasks):
         done += n_converted
@@ -249,10 +261,13 @@ def read_arch(compressed: bytes, index: int, text: str, where: str) -> Measured:
     """
     states = unpickle_arch(compressed, where)
     for state in states.values():
+        if not isinstance(state, dict):
+            continue  # `measured` says what is wrong with it.
         held = state.get("arch_index"), state.get("arch_str")
         if held != (index, text):
+            told = " ".join(str(part)[:100] for part in held if isinstance(part, (int, str)))
             raise BadFile(
-                f"{where} holds architecture {held[0]} ({held[1]}), not {index} ({text}).",
+                f"{where} holds architecture {told}, not {index} {text}.",
                 "Files were swapped or renamed: download them again.",
             )
     return measured(states, where)

@@ -53,7 +53,7 @@ class Nb201(Adapter):
         if not path.is_file():
             raise BadFile(f"{path} is not a file.", "Give NAS-Bench-201-v1_1-096897.pth.")
         raw = _source(path)
-        with Packing(_store_name(path)) as packing:
+        with Packing(_store_name(path), "nb201") as packing:
             paths = []
             for number, archs in enumerate(_batches(path, progress)):
                 paths.append(packing.path([self.version, raw.sha256, number]))

@@ -37,7 +37,7 @@ from harness.adapter import Adapter, Progress, RawSource
 from harness.benchmark import UNSTATED, Cost, Holding, Roles, Seed, Slice
 from harness.builder import Provenance, Source, StoreBuilder
 from harness.errors import BadFile, HarnessError, InvalidSpec
-from harness.store import check_name
+from harness.store import check_new
 
 GZIP_MAGIC = b"\x1f\x8b"
 # ASCII digits only: `float` would also take 1_000, inf, nan and the digits of other scripts.
@@ -77,7 +77,7 @@ def import_csv(file: Path, mapping: str | Path, name: str | None = None) -> str:
     """
     csv_map = read_map(mapping)
     name = csv_map.name if name is None else name
-    check_name(name)
+    check_new(name, "tidy_csv")
     sheet = read_sheet(Path(file), csv_map.columns)
     archs = _archs(sheet, csv_map)
     layout = csv_map.layout

@@ -220,6 +220,7 @@ class Roles:
         return at
 
 
+SEALED_REMEDY = "A method sees test data by no public call; the protocol reads it afterwards."
 _seals: list[str] = []
 
 
@@ -235,6 +236,12 @@ def sealed_truth(reason: str) -> Iterator[None]:
         yield
     finally:
         _seals.pop()
+
+
+def check_unsealed(what: str) -> None:
+    """Raises: TestSliceSealed while a method runs."""
+    if _seals:
+        raise TestSliceSealed(f"{what} cannot be opened: {_seals[-1]}.", SEALED_REMEDY)
 
 
 class Benchmark(ABC):
@@ -298,8 +305,8 @@ class Benchmark(ABC):
 
         Raises: InvalidArch if it is not of this space, UnknownArch if it is not held.
         """
-        if isinstance(arch, int):
-            row = self._row_of_index.get(arch)
+        if isinstance(arch, (int, np.integer)):
+            row = self._row_of_index.get(int(arch))
         else:
             if isinstance(arch, str):
                 arch = self.space.parse(arch)
@@ -309,7 +316,7 @@ class Benchmark(ABC):
                 )
             row = self._row_of_code.get(bytes(arch.code))
         if row is None:
-            shown = arch if isinstance(arch, int) else self.space.format(arch)
+            shown = self.space.format(arch) if isinstance(arch, Arch) else arch
             raise UnknownArch(
                 f"{self.name} holds {len(self)} of {self.space.size} archs; {shown} is not among"
                 " them."
@@ -325,10 +332,7 @@ class Benchmark(ABC):
         if found is None:
             found = self._only_fit(at)
         if _seals and self._is_sealed(found.slice):
-            raise TestSliceSealed(
-                f"{found.slice} is sealed: {_seals[-1]}.",
-                "A method sees test data by no public call; the protocol reads it afterwards.",
-            )
+            raise TestSliceSealed(f"{found.slice} is sealed: {_seals[-1]}.", SEALED_REMEDY)
         return found
 
     def _is_sealed(self, at: Slice) -> bool:
@@ -491,19 +495,22 @@ class Benchmark(ABC):
 
         seed=None gives one column a slice and seed; seed="mean" the averages, with the number of
         seeds present beside each. Index: the benchmark's own index.
+        Raises: UnknownSeed if a slice does not hold the seed; TestSliceSealed.
         """
         import pandas as pd
 
         columns: dict[str, Any] = {"arch": [self.space.format(arch) for arch in self.archs]}
         for at in self.holdings:
             holding = self.holding(at)
+            if seed is not None and not (seed == MEAN and holding.label):
+                holding.check_seed(seed)
             values = self._array(holding)[:, -1, :]
             if holding.label is None and seed == MEAN:
                 columns[f"{at} mean"] = _reduce_seeds(values, holding, MEAN)
                 columns[f"{at} n"] = (~np.isnan(values)).sum(axis=0)
             else:
                 for position, held in enumerate(holding.seeds):
-                    if seed in (None, held) or holding.label:
+                    if seed in (None, MEAN, held):
                         columns[f"{at} {held}"] = values[position]
         for cost in self.costs():
             columns[str(cost)] = self.cost_column(

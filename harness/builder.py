@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 
 from harness.arch import Codes, SearchSpace
 from harness.benchmark import Cost, Holding, Roles
-from harness.errors import InvalidSpec
-from harness.files import canonical_json, disk_errors, sha256_of, write_atomically
-from harness.store import SCHEMA, check_name, names, stores_folder
+from harness.files import disk_errors, locked, sha256_of, write_atomically
+from harness.store import SCHEMA, check_name, check_new, content_digest, stores_folder
 
 LEFTOVER_SECONDS = 24 * 3600.0  # ours: no import writes for so long without finishing a file.
 
@@ -52,8 +50,6 @@ class StoreBuilder:
 
     def __init__(self, name: str, of_space: SearchSpace, codes: Codes, indices: Sequence[int]):
         check_name(name)
-        if name in names() and names()[name] is not None:
-            raise InvalidSpec(f"{name} is an alias of {names()[name]}.", "Choose another name.")
         self.name = name
         self._space = of_space
         self._n_archs = len(codes)
@@ -104,7 +100,8 @@ class StoreBuilder:
     def commit(self, roles: Mapping[str, Roles], provenance: Provenance) -> str:
         """Makes the store visible under its name and removes the one that it replaces.
 
-        Returns: the store's sha256. Raises: StorageFailed if the disk refuses.
+        Returns: the store's sha256. Raises: StorageFailed if the disk refuses; InvalidSpec if
+        the name is an alias or another adapter's store.
         """
         content = {
             "schema": SCHEMA,
@@ -116,7 +113,7 @@ class StoreBuilder:
             "costs": self._costs,
             "roles": {dataset: _roles_to_json(held) for dataset, held in roles.items()},
         }
-        sha256 = hashlib.sha256(canonical_json(content)).hexdigest()
+        sha256 = content_digest(content)
         folder = stores_folder() / self._folder.name.removeprefix(".new-")
         manifest = {
             **content,
@@ -125,11 +122,14 @@ class StoreBuilder:
             "folder": folder.name,
             "provenance": asdict(provenance),
         }
-        with disk_errors(f"the store {self.name}"):
-            self._folder = self._folder.rename(folder)
-        path = stores_folder() / f"{self.name}.json"
-        write_atomically(path, json.dumps(manifest, indent=1).encode())
-        self._remove_leftovers(keep=folder)
+        # One at a time, or another commit would remove this one's folder as its own leftover.
+        with locked(stores_folder() / f".{self.name}.lock"):
+            check_new(self.name, provenance.adapter)
+            with disk_errors(f"the store {self.name}"):
+                self._folder = self._folder.rename(folder)
+            path = stores_folder() / f"{self.name}.json"
+            write_atomically(path, json.dumps(manifest, indent=1).encode())
+            self._remove_leftovers(keep=folder)
         return sha256
 
     def _remove_leftovers(self, keep: Path) -> None:

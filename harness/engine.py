@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from harness import record, registry, store
 from harness.benchmark import Table
-from harness.errors import HarnessError, InvalidSpec, MissingPackage, StorageFailed
+from harness.errors import BrokenStore, HarnessError, InvalidSpec, MissingPackage, StorageFailed
 from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
 
 PACKAGES = ("nas-harness", "numpy", "scipy", "torch")
@@ -82,8 +82,8 @@ def run_all(
     found: dict[str, Record] = {}
     missing: dict[str, RunSpec] = {}
     for key, spec in zip(keys, specs, strict=True):
-        known = record.read(key)
-        if known is not None and known.status == DONE:
+        known = _kept(key)
+        if known is not None:
             found[key] = known
             progress(known)
         else:
@@ -92,6 +92,17 @@ def run_all(
         found[finished.key] = finished
         progress(finished)
     return [found[key] for key in keys]
+
+
+def _kept(key: str) -> Record | None:
+    """A finished record that is whole; one that a power cut damaged is run again."""
+    try:
+        found = record.read(key)
+    except BrokenStore:
+        return None
+    if found is None or found.status != DONE or not found.is_whole:
+        return None
+    return found
 
 
 def _execute_each(specs: Sequence[RunSpec], jobs: int, backend: str) -> Iterator[Record]:
@@ -128,7 +139,10 @@ def _parallel_backend(backend: str) -> Iterator[None]:
         raise MissingPackage(
             "The dask backend needs dask.", "pip install 'nas-harness[cluster]'"
         ) from error
-    with Client(os.environ.get("DASK_SCHEDULER_ADDRESS")), joblib.parallel_config(backend="dask"):
+    address = os.environ.get("DASK_SCHEDULER_ADDRESS")
+    # One thread a process: the seal on test data holds for a whole process.
+    options = {} if address else {"threads_per_worker": 1}
+    with Client(address, **options), joblib.parallel_config(backend="dask"):
         yield
 
 
@@ -142,14 +156,19 @@ def identity_of(spec: RunSpec) -> dict[str, Any]:
         takes = "takes" if protocol.offer.takes_method else "takes no"
         raise InvalidSpec(f"The protocol {spec.protocol} {takes} method; got {spec.method}.")
     versions = {"protocol": protocol.version}
-    method = None
+    method, method_file = None, None
     if spec.method is not None:
         plugin = registry.get("method", spec.method)
-        method, versions["method"] = plugin.name, plugin.version
+        versions["method"] = plugin.version
+        # Files of one name may lie in many places: a user's own is told apart by its path.
+        method = plugin.name
+        if plugin.is_file:
+            method_file = str(plugin.file)
     table = _open(spec.benchmark)
     return {
         "protocol": spec.protocol,
         "method": method,
+        "method_file": method_file,
         "space": table.space.name,
         "benchmark": table.name,
         "table_sha256": table.sha256,
@@ -197,15 +216,14 @@ def execute(spec: RunSpec) -> Record:
 
 
 def _open(benchmark: str) -> Table:
-    manifest = store.stores_folder() / f"{benchmark}.json"
-    changed = manifest.stat().st_mtime_ns if manifest.exists() else 0
-    return _opened(manifest, changed, benchmark)
+    manifest = store.path_of(benchmark)
+    return _opened(manifest, manifest.stat().st_mtime_ns)
 
 
 @cache
-def _opened(manifest: Path, changed: int, benchmark: str) -> Table:
+def _opened(manifest: Path, changed_ns: int) -> Table:
     """One opened table a process, until it is imported again or NAS_HARNESS_HOME moves."""
-    return store.load(benchmark)
+    return store.load(manifest.stem)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import StorageFailed
+from harness.errors import InvalidSpec, StorageFailed
 
 
 @contextlib.contextmanager
@@ -18,6 +19,8 @@ def disk_errors(what: str) -> Iterator[None]:
     """Turns a refused write (disk full, read-only, over quota) into StorageFailed."""
     try:
         yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise InvalidSpec(f"{what} is in the way: {error}.", "Name another place.") from error
     except OSError as error:
         raise StorageFailed(
             f"{what} could not be written: {error}.",
@@ -26,7 +29,7 @@ def disk_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes | memoryview, *, durable: bool = True) -> None:
     """Writes a file so that a reader sees the old content or the new, never a part.
 
     durable: also wait until it would survive a power cut (records can do without: they are
@@ -51,6 +54,20 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
 def canonical_json(value: object) -> bytes:
     """The one JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds an exclusive lock on a file, which is made if need be and stays.
+
+    Raises: BlockingIOError if another process holds it and wait is False; StorageFailed.
+    """
+    with disk_errors(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
 
 
 def sha256_of(path: Path) -> str:

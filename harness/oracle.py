@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from harness.arch import Arch
-from harness.benchmark import Benchmark, Seed
+from harness.benchmark import Benchmark, Seed, Slice
 from harness.errors import BudgetSpent, InvalidSpec, UnknownCost
 
 RANDOM: Final = "random"
@@ -69,8 +69,8 @@ class Oracle:
         if dataset not in benchmark.roles:
             known = ", ".join(benchmark.datasets) or "none"
             raise InvalidSpec(f"{benchmark.name} declares no roles for {dataset!r}; only {known}.")
-        self.slice = benchmark.roles[dataset].named(role)
-        self.budget = budget
+        self._slice = benchmark.roles[dataset].named(role)
+        self._budget = budget
         self._log: list[Query] = []
         self._seconds = 0.0
         self._benchmark = benchmark
@@ -106,6 +106,16 @@ class Oracle:
                 "Budget in queries.",
             )
         return (train / at.epochs).tolist(), valid.tolist()
+
+    @property
+    def slice(self) -> Slice:
+        """What is answered."""
+        return self._slice
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent in all."""
+        return self._budget
 
     @property
     def log(self) -> tuple[Query, ...]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmark import check_unsealed
 from harness.errors import BrokenStore
 from harness.files import canonical_json, write_atomically
 from harness.store import home
@@ -64,6 +65,11 @@ class Record:
     @property
     def key(self) -> str:
         return identity_key(self.identity)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the files of all its arrays are there."""
+        return all(path_of(self.key).with_name(file).exists() for file in self.arrays.values())
 
     def array(self, name: str) -> NDArray[Any]:
         """One of the record's arrays, memory-mapped.
@@ -115,8 +121,10 @@ def write(record: Record, arrays: Mapping[str, NDArray[Any]]) -> Record:
 def read(key: str) -> Record | None:
     """The record of this key, or None if there is none.
 
-    Raises: BrokenStore if the file is not a record.
+    Raises: BrokenStore if the file is not a record; TestSliceSealed while a method runs, since
+    records hold the truth of earlier runs.
     """
+    check_unsealed("the records of earlier runs")
     try:
         return Record(**json.loads(path_of(key).read_bytes()))
     except FileNotFoundError:

@@ -6,8 +6,10 @@ any path that ends in .py.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import pkgutil
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +32,9 @@ KINDS = {
 }
 
 
+FILE_MODULE = "nas_harness_file_"
+
+
 @dataclass(frozen=True)
 class Plugin:
     """A loaded plug-in: what the module offers, under the module's name."""
@@ -45,8 +50,19 @@ class Plugin:
 
     @property
     def version(self) -> int:
-        """The integer that the plug-in raises when its results change."""
-        return int(self.offer.version)
+        """The integer that the plug-in raises when its results change.
+
+        Raises: InvalidSpec if it declares none.
+        """
+        version = getattr(self.offer, "version", None)
+        if not isinstance(version, int):
+            raise InvalidSpec(f"{self.file} declares no version.", "Give its class `version = 1`.")
+        return version
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it was given as a path, so that its name alone does not tell it from others."""
+        return self.module.__name__.startswith(FILE_MODULE)
 
     @property
     def summary(self) -> str:
@@ -80,7 +96,13 @@ def get(kind: str, name: str) -> Plugin:
     Raises: UnknownName with the nearest name; InvalidSpec if the module offers no plug-in.
     """
     if name.endswith(".py"):
-        module = _from_file(Path(name))
+        stem = Path(name).stem
+        if stem in names(kind):
+            raise DuplicateName(
+                f"{name} would be called {stem}, which is the name of a {kind} that exists.",
+                "Rename the file: runs are told apart by it.",
+            )
+        module = _from_file(Path(name).resolve())
     elif name in _shipped(kind):
         module = import_module(f"{KINDS[kind][0]}.{name}")
     elif name in _entry_points(kind):
@@ -101,7 +123,12 @@ def adapter_of(source: str) -> Adapter:
     Raises: UnknownName with the nearest kind.
     """
     adapters: list[Adapter] = [get("adapter", name).offer for name in names("adapter")]
-    by_source = {raw.name: adapter for adapter in adapters for raw in adapter.sources}
+    by_source: dict[str, Adapter] = {}
+    for adapter in adapters:
+        for raw in adapter.sources:
+            if raw.name in by_source:
+                raise DuplicateName(f"Two adapters read {raw.name}.", "Rename one's source.")
+            by_source[raw.name] = adapter
     if source not in by_source:
         raise unknown("source", source, by_source)
     return by_source[source]
@@ -121,9 +148,10 @@ def _shipped(kind: str) -> tuple[str, ...]:
     if spec is None or spec.submodule_search_locations is None:
         return ()
     found = []
+    offers = re.compile(rf"^{offer}\b *[:=]", re.MULTILINE)
     for module in pkgutil.iter_modules(spec.submodule_search_locations):
         file = Path(spec.submodule_search_locations[0]) / f"{module.name}.py"
-        if not module.ispkg and f"\n{offer}" in file.read_text(encoding="utf-8"):
+        if not module.ispkg and offers.search(file.read_text(encoding="utf-8")):
             found.append(module.name)
     return tuple(found)
 
@@ -138,7 +166,8 @@ def _entry_points(kind: str) -> dict[str, metadata.EntryPoint]:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise InvalidSpec(f"{path} does not exist.", "Give the path of a Python file.")
-    name = f"nas_harness_file_{path.stem}"
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    name = f"{FILE_MODULE}{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InvalidSpec(f"{path} is not a Python file.")

@@ -2,7 +2,7 @@
 
 Every score is oriented so that higher is better: losses are negated, nothing else is changed.
 
-Spelling: `params`, `flops`, `latency` …; `slice:cifar10/train/valid/accuracy/12[@EPOCH]`;
+Spelling: `params`, `flops`, a recorded cost such as `latency/train/200`; `slice:cifar10/train/valid/accuracy/12[@EPOCH]`;
 `sotl:DATASET/TRAINED_ON/EPOCHS[:last=E][:skip=K][:ema=G][@EPOCH]`.
 """
 
@@ -19,7 +19,7 @@ from harness.benchmark import COST_UNITS, TRAINED_ON, Benchmark, Holding, Seed, 
 from harness.errors import UnknownScore, unknown
 
 SPELLINGS = (
-    "a cost (params, flops), slice:cifar10/train/valid/accuracy/12,"
+    "a cost (params, flops, latency/train/200), slice:cifar10/train/valid/accuracy/12,"
     " or sotl:cifar10/train/200[:last=E][:skip=K][:ema=G][@EPOCH]"
 )
 LOWER_IS_BETTER = ("loss",)
@@ -52,9 +52,13 @@ class CostScore(Score):
     """A cost, as it is: more parameters or multiply-adds score higher."""
 
     name: str
+    trained_on: str | None = None
+    epochs: int | None = None
 
     def values(self, benchmark: Benchmark, dataset: str, seed: Seed | None) -> NDArray[np.floating]:
-        return benchmark.cost_column(self.name, dataset)
+        return benchmark.cost_column(
+            self.name, dataset, trained_on=self.trained_on, epochs=self.epochs
+        )
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,13 @@ def running_sums(
         sums = counted
     elif last == 1:
         sums = counted
-    else:
+    elif last is None or last >= len(counted):
         sums = np.cumsum(counted, axis=0)
-        if last is not None and last < len(sums):
-            sums[last:] = sums[last:] - sums[:-last]
+    else:
+        # Window by window and not as a difference of sums, which one NaN or inf would spoil.
+        sums = np.stack(
+            [counted[max(0, end - last) : end].sum(axis=0) for end in range(1, len(counted) + 1)]
+        )
     empty = np.full((min(skip, len(losses)), *losses.shape[1:]), np.nan)
     return np.concatenate([empty, sums]) if skip else sums
 
@@ -152,16 +159,24 @@ def parse_score(text: str) -> Score:
     """
     kind, separator, rest = text.partition(":")
     if not separator:
-        if text not in COST_UNITS:
-            error = unknown("score", text, COST_UNITS)
-            raise UnknownScore(error.message, f"A score is {SPELLINGS}.")
-        return CostScore(text)
+        return _parse_cost(text)
     if kind == "slice":
         rest, epoch = _split_epoch(rest)
         return SliceScore(Slice.parse(rest), epoch)
     if kind == "sotl":
         return _parse_sotl(rest)
     raise UnknownScore(f"There is no kind of score {kind!r}.", f"A score is {SPELLINGS}.")
+
+
+def _parse_cost(text: str) -> CostScore:
+    name, *rest = text.split("/")
+    if name not in COST_UNITS:
+        raise UnknownScore(unknown("score", name, COST_UNITS).message, f"A score is {SPELLINGS}.")
+    if not rest:
+        return CostScore(name)
+    if len(rest) != 2 or rest[0] not in TRAINED_ON or not rest[1].isdecimal():
+        raise UnknownScore(f"{text!r} is no cost.", f"A score is {SPELLINGS}.")
+    return CostScore(name, rest[0], int(rest[1]))
 
 
 def _split_epoch(text: str) -> tuple[str, int | None]:
@@ -194,6 +209,7 @@ def _parse_sotl(text: str) -> SotlScore:
         raise UnknownScore(f"{text!r}: last must be at least 1 and skip at least 0.")
     if score.ema is not None and (score.last is not None or not 0 < score.ema <= 1):
         raise UnknownScore(f"{text!r}: ema lies in (0, 1] and excludes last.")
-    if score.skip >= score.epochs:
-        raise UnknownScore(f"{text!r}: skipping {score.skip} of {score.epochs} leaves nothing.")
+    n_epochs = score.epochs if score.epoch is None else score.epoch
+    if score.skip >= n_epochs:
+        raise UnknownScore(f"{text!r}: skipping {score.skip} of {n_epochs} leaves nothing.")
     return score

@@ -22,6 +22,9 @@ from harness.errors import BrokenStore, InvalidSpec, UnknownBenchmark
 from harness.spaces import space
 
 SCHEMA = 1
+LARGEST_ALIAS_BYTES = 1000  # An alias is one line, a manifest hundreds; only lines are looked into.
+# What of a manifest is the benchmark itself, and not how it came here.
+CONTENT = ("schema", "space", "n_archs", "codes", "indices", "slices", "costs", "roles")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -45,29 +48,63 @@ def check_name(name: str) -> None:
         raise InvalidSpec(f"A benchmark cannot be named {name!r}.", "Use letters, digits, . _ -.")
 
 
+def check_alias(alias: str) -> None:
+    """Raises: InvalidSpec if the name cannot be an alias, because a store of its own has it."""
+    check_name(alias)
+    path = stores_folder() / f"{alias}.json"
+    if path.exists() and "alias_of" not in _read_json(path):
+        raise InvalidSpec(f"{alias} is itself a store.", "Choose another --as.")
+
+
+def check_new(name: str, adapter: str) -> None:
+    """Whether an adapter may write a store of this name; only its own are replaced.
+
+    Raises: InvalidSpec if the name is an alias, or a store that another adapter made.
+    """
+    check_name(name)
+    path = stores_folder() / f"{name}.json"
+    try:
+        found = _read_json(path) if path.exists() else {}
+    except BrokenStore:
+        return  # Importing again is how a broken store is repaired.
+    if "alias_of" in found:
+        raise InvalidSpec(f"{name} is an alias of {found['alias_of']}.", "Choose another name.")
+    made_by = found.get("provenance", {}).get("adapter", adapter)
+    if made_by != adapter:
+        raise InvalidSpec(
+            f"{name} is a store made by the adapter {made_by}; it would be lost.",
+            "Give this one another name, or remove that one first.",
+        )
+
+
 def set_alias(alias: str, name: str) -> None:
     """Lets `alias` name the store `name`; an alias that stood for another store is moved.
 
     Raises: InvalidSpec if a store of its own has that name.
     """
-    check_name(alias)
-    path = stores_folder() / f"{alias}.json"
-    if path.exists() and "alias_of" not in _read_json(path):
-        raise InvalidSpec(f"{alias} is itself a store.", "Choose another --as.")
     from harness.files import write_atomically  # Not needed to read, so reading does not pay.
 
+    check_alias(alias)
+    path = stores_folder() / f"{alias}.json"
     write_atomically(path, json.dumps({"alias_of": name}).encode())
 
 
 def names() -> dict[str, str | None]:
-    """All benchmarks by name; for an alias, the store that it stands for."""
-    folder = stores_folder()
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return {path.stem: _read_json(path).get("alias_of") for path in paths}
+    """All benchmarks by name; for an alias, the store that it stands for.
+
+    One whose manifest cannot be read is listed too; opening it says what is wrong.
+    """
+    found: dict[str, str | None] = {}
+    for path in sorted(stores_folder().glob("*.json")):
+        try:
+            found[path.stem] = _read_json(path).get("alias_of")
+        except BrokenStore:
+            found[path.stem] = None
+    return found
 
 
-def manifest(name: str) -> dict[str, Any]:
-    """The manifest of a store, aliases followed.
+def path_of(name: str) -> Path:
+    """The manifest's file of a store, aliases followed.
 
     Raises: UnknownBenchmark, BrokenStore.
     """
@@ -78,9 +115,19 @@ def manifest(name: str) -> dict[str, Any]:
             f"No benchmark is called {name!r}; imported: {known}.",
             "Import one first: nas-harness import --help.",
         )
+    if path.stat().st_size > LARGEST_ALIAS_BYTES:
+        return path
+    target = _read_json(path).get("alias_of")
+    return path if target is None else path_of(target)
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """The manifest of a store, aliases followed.
+
+    Raises: UnknownBenchmark, BrokenStore.
+    """
+    path = path_of(name)
     found = _read_json(path)
-    if (target := found.get("alias_of")) is not None:
-        return manifest(target)
     if found.get("schema") != SCHEMA:
         raise BrokenStore(
             f"{path} has schema {found.get('schema')}, this version reads {SCHEMA}.",
@@ -131,13 +178,27 @@ def verify(name: str) -> list[str]:
 
     found = manifest(name)
     problems = []
-    for entry in [found["codes"], found["indices"], *found["slices"], *found["costs"]]:
-        path = stores_folder() / found["folder"] / entry["file"]
-        if not path.exists():
-            problems.append(f"{path} is missing")
-        elif sha256_of(path) != entry["sha256"]:
-            problems.append(f"{path} was changed after the import")
+    try:
+        if content_digest({key: found[key] for key in CONTENT}) != found["sha256"]:
+            problems.append(f"the manifest of {name} was changed after the import")
+        for entry in [found["codes"], found["indices"], *found["slices"], *found["costs"]]:
+            path = stores_folder() / found["folder"] / entry["file"]
+            if not path.exists():
+                problems.append(f"{path} is missing")
+            elif sha256_of(path) != entry["sha256"]:
+                problems.append(f"{path} was changed after the import")
+    except (KeyError, TypeError) as error:
+        problems.append(f"the manifest of {name} lacks {error}")
     return problems
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """The sha256 of a store: of the manifest's `CONTENT`, which holds every file's own."""
+    import hashlib
+
+    from harness.files import canonical_json
+
+    return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -13,10 +13,10 @@ NO_DATA = "needs real benchmark data, and NAS_HARNESS_DATA is not set"
 def data() -> Path:
     """The folder with real benchmark files; without NAS_HARNESS_DATA the test is skipped."""
     configured = os.environ.get("NAS_HARNESS_DATA")
-    if not configured:
+    if configured is None:
         pytest.skip(NO_DATA)
     folder = Path(configured)
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not configured or not folder.is_dir() or not any(folder.iterdir()):
         pytest.fail(f"NAS_HARNESS_DATA is set to {folder}, which is empty or not there")
     return folder
 
