@@ -130,7 +130,7 @@ def _add_run(found: Measured, key: str, seed: int, run: Mapping[str, Any], epoch
 def _float32(values: Sequence[float]) -> NDArray[np.float32]:
     """The values as an array; struct is several times faster here than numpy, and stricter.
 
-    Raises: struct.error if one is no number, OverflowError if one is too large.
+    Raises: struct.error if one is no number.
     """
     return np.frombuffer(struct.pack(f"{len(values)}f", *values), np.float32)
 

@@ -45,6 +45,10 @@ class Nb201(Adapter):
         ),
     )
 
+    def store_of(self, source: str, path: Path) -> str:
+        match = re.search(r"v1_\d", path.name)
+        return f"nb201-{match[0]}" if match else super().store_of(source, path)
+
     def pack(
         self, source: str, path: Path, *, mapping: str | None, jobs: int, progress: Progress
     ) -> str:
@@ -53,7 +57,7 @@ class Nb201(Adapter):
         if not path.is_file():
             raise BadFile(f"{path} is not a file.", "Give NAS-Bench-201-v1_1-096897.pth.")
         raw = _source(path)
-        with Packing(_store_name(path), "nb201") as packing:
+        with Packing(self.store_of(source, path), "nb201") as packing:
             paths = []
             for number, archs in enumerate(_batches(path, progress)):
                 paths.append(packing.path([self.version, raw.sha256, number]))
@@ -62,11 +66,6 @@ class Nb201(Adapter):
                 raise BadFile(f"{path} holds no architecture.", "Download it again.")
             provenance = Provenance("nb201", self.version, (raw,), LICENCE, CITATION)
             return packing.commit(paths, space("nb201"), roles(200, 12), lambda _: provenance)
-
-
-def _store_name(path: Path) -> str:
-    match = re.search(r"v1_\d", path.name)
-    return f"nb201-{match[0]}" if match else "nb201-v1_1"
 
 
 def _source(path: Path) -> Source:

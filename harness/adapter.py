@@ -37,6 +37,10 @@ class Adapter(ABC):
     version: int
     sources: tuple[RawSource, ...]
 
+    def store_of(self, source: str, path: Path) -> str:
+        """The name of the store that `pack` would make."""
+        return next(raw.store for raw in self.sources if raw.name == source)
+
     @abstractmethod
     def pack(
         self, source: str, path: Path, *, mapping: str | None, jobs: int, progress: Progress

@@ -32,7 +32,9 @@ _dataset = click.option("--dataset", required=True, help="Data set, such as cifa
 _epochs = click.option("--epochs", type=int, required=True, help="Length of the schedule.")
 _seed_text = click.option("--seed", metavar="N|mean", help="A seed, or the average by name.")
 _trained_on = click.option("--trained-on", help="train or train+valid.")
-_jobs = click.option("--jobs", default=1, show_default=True, help="Processes to use.")
+_jobs = click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes to use."
+)
 _backend = click.option(
     "--backend",
     type=click.Choice(["loky", "dask"]),
@@ -66,34 +68,47 @@ def app() -> None:
 
 
 def main() -> None:
-    """Runs the command line; a HarnessError becomes one message and its exit code."""
+    """Runs the command line; wrong use and errors end in one message and an exit code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as shown:
+        click.echo(shown.format_message())
+        sys.exit(0)
+    except click.UsageError as wrong:
+        command = wrong.ctx.command_path if wrong.ctx else "nas-harness"
+        _print_error(wrong.format_message(), f"Usage: {command} --help.")
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)  # What a shell reports of a program that Ctrl-C ended.
     except HarnessError as error:
-        if "--json" in sys.argv:
-            message = json.dumps({"error": error.message, "remedy": error.remedy})
-        else:
-            message = f"Error: {error.message}" + (f"\n{error.remedy}" if error.remedy else "")
-        click.echo(message, err=True)
+        _print_error(error.message, error.remedy)
         sys.exit(error.exit_code)
 
 
+def _print_error(message: str, remedy: str) -> None:
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": message, "remedy": remedy}), err=True)
+    else:
+        click.echo(f"Error: {message}" + (f"\n{remedy}" if remedy else ""), err=True)
+
+
 def _print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(_without_nan(value), allow_nan=False))
+    click.echo(json.dumps(_finite(value), allow_nan=False))
 
 
-def _without_nan(value: Any) -> Any:
+def _finite(value: Any) -> Any:
+    """The value with null for every NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
+        return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _seed(text: str | None) -> Seed | None:
     if text is None:
         return None
-    return int(text) if text.lstrip("-").isdecimal() else text
+    return int(text) if text.isdecimal() else text
 
 
 def _arch(text: str) -> str | int:
@@ -240,7 +255,9 @@ def rank(
 @click.argument("path", type=PATH)
 @click.option("--map", "mapping", help="For csv: a shipped map's name or a .toml file.")
 @click.option("--as", "alias", metavar="NAME", help="A second name, such as nb201.")
-@click.option("--jobs", default=2, show_default=True, help="Processes to use.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes to use."
+)
 @_as_json
 def import_(
     source: str, path: Path, mapping: str | None, alias: str | None, jobs: int, as_json: bool
@@ -252,13 +269,16 @@ def import_(
     from harness import registry, store
 
     if alias is not None:
-        store.check_name(alias)
+        store.check_alias(alias)
     adapter = registry.adapter_of(source)
     with _progress(f"Importing {source}", quiet=as_json) as progress:
         name = adapter.pack(source, path, mapping=mapping, jobs=jobs, progress=progress)
     if alias is not None and alias != name:
         store.set_alias(alias, name)
     table = store.load(name)
+    for raw in store.manifest(name)["provenance"]["sources"]:
+        if raw["published_checksum"] == "differs":
+            click.echo(f"Warning: {raw['file']} is not what its name's digits say.", err=True)
     if as_json:
         _print_json({"store": name, "alias": alias, "n_archs": len(table), "sha256": table.sha256})
         return
@@ -294,10 +314,11 @@ def list_(kind: str, as_json: bool) -> None:
 
     KIND: benchmarks, spaces, methods, selectors, proxies, protocols, suites or items.
     """
-    listings = import_module("harness.listing").LISTINGS
-    if kind not in listings:
-        raise unknown("listing", kind, listings)
-    rows: list[tuple[str, str]] = listings[kind]()
+    from harness.listing import LISTINGS
+
+    if kind not in LISTINGS:
+        raise unknown("listing", kind, LISTINGS)
+    rows = LISTINGS[kind]()
     if as_json:
         _print_json({kind: [{"name": name, "summary": summary} for name, summary in rows]})
         return
@@ -327,7 +348,7 @@ def doctor(as_json: bool) -> None:
 @click.option("--benchmark", help="Run on this benchmark instead.")
 @_jobs
 @_backend
-@click.option("--out", type=PATH, help="Write runs.csv, a row a run, into this folder.")
+@click.option("--out", type=PATH, help="Folder for runs.csv (a row a run) and rank_curves.csv.")
 @_as_json
 def run(
     suite: str,
@@ -341,6 +362,7 @@ def run(
     """Run what a suite is missing; every finished run is kept."""
     from harness import engine
     from harness.config import read_suite
+    from harness.listing import write_rows, write_runs
 
     specs = read_suite(suite, benchmark=benchmark, method=method)
     with _progress(f"Running {suite}", quiet=as_json) as progress:
@@ -351,10 +373,12 @@ def run(
             progress(len(finished), len(specs))
 
         records = engine.run_all(specs, jobs=jobs, backend=backend, progress=count)
+    summary = import_module("reports.suite_summary")
     if out is not None:
-        import_module("harness.listing").write_runs(records, out / "runs.csv")
+        write_runs(records, out / "runs.csv")
+        if curves := summary.rank_curves(records):
+            write_rows(curves, out / "rank_curves.csv")
     if not as_json:
-        summary = import_module("reports.suite_summary")
         for line in summary.as_lines(summary.summary(records)):
             click.echo(line)
     _conclude(_counts([r.status for r in records]), out, as_json, _reasons(records))
@@ -402,6 +426,7 @@ def reproduce(
     as_json: bool,
 ) -> None:
     """Make the papers' tables and figures now, beside the published numbers."""
+    # The reports stand on the harness: they are looked up by name, as plug-ins are.
     reproduce_ = import_module("reports.reproduce").reproduce
     with _progress("Reproducing", quiet=as_json) as progress:
         runs: list[Record] = []

@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from harness import registry
 from harness.errors import InvalidSpec, unknown
+from harness.files import canonical_json
 from harness.record import RunSpec
 
 if sys.version_info >= (3, 11):
@@ -28,6 +31,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+EVERY = "*"
 RUN_KEYS = {"protocol", "method", "benchmark", "seeds", "setting", "sweep"}
 
 
@@ -77,31 +81,60 @@ def read_suite(
     return specs
 
 
-def _expand(
-    place: str, entry: dict[str, Any], benchmark: str | None, method: str | None
-) -> list[RunSpec]:
+def _expand(place: str, entry: object, benchmark: str | None, method: str | None) -> list[RunSpec]:
+    entry = _table(place, entry)
     if foreign := sorted(set(entry) - RUN_KEYS):
         raise InvalidSpec(f"{place}: unknown key {foreign[0]!r}.", f"Keys: {sorted(RUN_KEYS)}.")
     protocol = entry.get("protocol")
     benchmarks = [benchmark] if benchmark else _as_list(entry.get("benchmark"))
-    methods = _as_list(entry.get("method")) or [None]
-    if method is not None and methods != [None]:
-        methods = [method]
     if not isinstance(protocol, str) or not benchmarks:
         raise InvalidSpec(f"{place} needs a protocol and a benchmark.")
-    seeds = entry.get("seeds", 1)
-    seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
-    if not isinstance(seeds, list) or not all(isinstance(seed, int) for seed in seeds):
-        raise InvalidSpec(f"{place}: seeds is a count or a list of whole numbers.")
-    sweep = entry.get("sweep", {})
+    methods = _methods(place, protocol, _as_list(entry.get("method")), method)
+    sweep = _table(f"{place}, sweep", entry.get("sweep", {}))
+    fixed = _table(f"{place}, setting", entry.get("setting", {}))
     settings = [
-        {**entry.get("setting", {}), **dict(zip(sweep, values, strict=True))}
+        {**fixed, **dict(zip(sweep, values, strict=True))}
         for values in itertools.product(*(_as_list(values) for values in sweep.values()))
     ]
+    seeds = _seeds(place, entry.get("seeds", 1))
     return [
         RunSpec(protocol, bench, seed, name, setting)
         for bench, name, setting, seed in itertools.product(benchmarks, methods, settings, seeds)
     ]
+
+
+def _table(place: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidSpec(f"{place} is not a table.", "Write [[run]] with [run.setting] below it.")
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidSpec(f"{place} holds a value that no record can hold: {error}.") from error
+    return value
+
+
+def _methods(
+    place: str, protocol: str, named: list[Any], instead: str | None
+) -> Sequence[str | None]:
+    offer = registry.get("protocol", protocol).offer
+    if not offer.takes_method:
+        if named or instead:
+            raise InvalidSpec(f"{place}: the protocol {protocol} takes no method.")
+        return [None]
+    if instead is not None:
+        return [instead]
+    if named != [EVERY]:
+        return named
+    plugins = [registry.get("method", name) for name in registry.names("method")]
+    return [plugin.name for plugin in plugins if offer.accepts(plugin.offer)]
+
+
+def _seeds(place: str, seeds: object) -> Sequence[int]:
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0:
+        return range(seeds)
+    if isinstance(seeds, list) and seeds and all(type(s) is int and s >= 0 for s in seeds):
+        return seeds
+    raise InvalidSpec(f"{place}: seeds is a count or a list of whole numbers, not {seeds!r}.")
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -55,6 +55,10 @@ class Protocol(ABC):
     takes_method: bool = False
     headline: str | None = None
 
+    def accepts(self, method: object) -> bool:
+        """Whether this protocol can run the method; for protocols that take none, never."""
+        return False
+
     @abstractmethod
     def skip(self, run: Run) -> str | None:
         """Why this run is impossible, or None. Must be cheap and read no results."""

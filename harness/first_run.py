@@ -18,8 +18,8 @@ def main() -> None:
     """Imports every raw file that is found and not yet imported; says how to get some if none."""
     configured = os.environ.get("NAS_HARNESS_DATA")
     for adapter, raw, path in _found(Path(configured)) if configured else []:
-        if raw.store in store.names():
-            click.echo(f"{raw.store}: imported before")
+        if (known := adapter.store_of(raw.name, path)) in store.names():
+            click.echo(f"{known}: imported before")
             continue
         try:
             name = adapter.pack(
@@ -44,7 +44,7 @@ def _found(folder: Path) -> list[tuple[Adapter, RawSource, Path]]:
         for adapter in [registry.get("adapter", name).offer]
         for raw in adapter.sources
         for pattern in raw.patterns
-        for path in sorted(folder.rglob(pattern))[:1]
+        for path in sorted(folder.rglob(pattern))
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +59,11 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
 
 def write_runs(records: Sequence[Record], path: Path) -> None:
     """Writes one CSV row a run: identity, setting, status and every single value it recorded."""
-    rows = [_row(record) for record in records]
+    write_rows([_row(record) for record in records], path)
+
+
+def write_rows(rows: Sequence[Mapping[str, object]], path: Path) -> None:
+    """Writes rows as CSV; a row may lack columns that others have."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="")

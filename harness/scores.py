@@ -2,7 +2,8 @@
 
 Every score is oriented so that higher is better: losses are negated, nothing else is changed.
 
-Spelling: `params`, `flops`, a recorded cost such as `latency/train/200`; `slice:cifar10/train/valid/accuracy/12[@EPOCH]`;
+Spelling: `params`, `flops`, a recorded cost such as `latency/train/200`;
+`slice:cifar10/train/valid/accuracy/12[@EPOCH]`;
 `sotl:DATASET/TRAINED_ON/EPOCHS[:last=E][:skip=K][:ema=G][@EPOCH]`.
 """
 

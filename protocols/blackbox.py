@@ -103,12 +103,15 @@ class BlackBox(Protocol):
     takes_method = True
     headline = "final_truth"
 
+    def accepts(self, method: object) -> bool:
+        return isinstance(method, BlackBoxMethod)
+
     def skip(self, run: Run) -> str | None:
         """A reason where the method or the table cannot do what the setting asks."""
         setting = Setting.read(run.setting)
         budget = setting.budget
         bench = run.benchmark
-        if not isinstance(run.method, BlackBoxMethod):
+        if not self.accepts(run.method):
             return f"{type(run.method).__name__} is not a black-box method."
         if len(bench) < bench.space.size:
             return (

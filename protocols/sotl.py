@@ -34,6 +34,8 @@ class Sotl(Protocol):
         """A reason where the table stores no curve for the score or too few cells."""
         setting = _checked(run.setting)
         score = _curve_score(setting)
+        if setting["dataset"] not in run.benchmark.roles:
+            return f"{run.benchmark.name} declares no truth for {setting['dataset']}."
         try:
             holding = score.holding(run.benchmark)
         except HarnessError as error:
@@ -80,6 +82,8 @@ def _checked(setting: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _curve_score(setting: Mapping[str, Any]) -> CurveScore:
     score = parse_score(setting["score"])
+    if isinstance(score, CurveScore) and score.epoch is not None:
+        raise InvalidSpec(f"{setting['score']}: every epoch is recorded.", "Leave out @EPOCH.")
     if not isinstance(score, CurveScore):
         raise InvalidSpec(f"{setting['score']} has no value per epoch.", "Use sotl:… or slice:….")
     return score

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple, final
@@ -325,11 +324,6 @@ def _size_network_cost(cost: str, widths: Sequence[int], task: ImageTask) -> int
                 total += count(1, n_in, n_out, side)
         n_in = n_out
     return total + _head(count, n_in, task)
-
-
-def operation_counts(arch: Arch) -> Counter[str]:
-    """How often each operation stands in a topology cell."""
-    return Counter(OPS[i] for i in arch.code)
 
 
 SPACES: tuple[SearchSpace, ...] = (TopologySpace(), SizeSpace())

@@ -8,6 +8,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from nats_files import loss, write_folder
 
 from adapters import nats
 from harness import Slice, load, store
@@ -187,7 +188,8 @@ def damaged(folder, name):
     elif name == "empty":
         file.write_bytes(b"")
     elif name == "hostile":
-        file.write_bytes(bz2.compress(b"cos\nsystem\n(S'touch " + b"/tmp/never" + b"'\ntR."))
+        marker = str(folder.parent / "executed").encode()
+        file.write_bytes(bz2.compress(b"cos\nsystem\n(S'touch " + marker + b"'\ntR."))
     elif name == "not-results":
         state = {"arch_index": 11, "arch_str": text_of(folder, 11), "all_results": 7}
         file.write_bytes(bz2.compress(pickle.dumps({"200": state})))
@@ -224,6 +226,49 @@ def test_damage_is_one_error_and_what_was_there_stays(folder, home, name, says):
         pack("nats-tss", folder)
     assert load("nats-tss").sha256 == kept
     assert store.verify("nats-tss") == []
+    assert not (folder.parent / "executed").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut values", "no values", "empty json", "longer values"])
+def test_a_chunk_that_a_power_cut_damaged_is_made_again(tmp_path, home, damage):
+    """Two chunks' worth of files, one of them damaged, so that the first chunk stays behind."""
+    folder = write_folder(tmp_path / "NATS-tss-made-simple", range(200))
+    last = folder / "000199.pickle.pbz2"
+    whole = last.read_bytes()
+    last.write_bytes(whole[:100])
+    with pytest.raises(BadFile, match="000199"):
+        pack("nats-tss", folder, jobs=1)
+    last.write_bytes(whole)
+    (finished,) = (home / "stores" / ".import-nats-tss").glob("chunk-*.json")
+    values = finished.with_suffix(".float32")
+    if damage == "no values":
+        values.unlink()
+    elif damage == "empty json":
+        finished.write_bytes(b"")
+    else:
+        content = values.read_bytes()
+        values.write_bytes(content[:-4] if damage == "cut values" else content + b"1234")
+    pack("nats-tss", folder, jobs=1)
+    at = Slice("cifar10", "train", "train", "loss", 12)
+
+    assert load("nats-tss").query(7, at, seed=111).value == np.float32(loss(7, 111, 11))
+
+
+def test_finished_chunks_are_not_made_again(tmp_path, home, monkeypatch):
+    folder = write_folder(tmp_path / "NATS-tss-made-simple", range(200))
+    last = folder / "000199.pickle.pbz2"
+    whole = last.read_bytes()
+    last.write_bytes(whole[:100])
+    with pytest.raises(BadFile):
+        pack("nats-tss", folder, jobs=1)
+    last.write_bytes(whole)
+    seen = []
+    adapter_of("nats-tss").pack(
+        "nats-tss", folder, mapping=None, jobs=1, progress=lambda done, total: seen.append(done)
+    )
+
+    assert seen == [128, 200]
+    assert len(load("nats-tss")) == 200
 
 
 def test_wrong_places_are_named(folder, data, home, tmp_path):

@@ -1,13 +1,17 @@
 """The step from unpickled states to values, on closed forms and on states that are damaged."""
 
+import bz2
 import copy
+import pickle
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nats_files import accuracy, loss, states
+from nats_files import TEXTS, accuracy, loss, states
 
+from adapters import nats
 from adapters._packing import in_memory, make_chunk
 from adapters._training_runs import measured, roles
 from harness import Slice, space
@@ -72,6 +76,31 @@ def damage(state, junk, rng):
         else:
             place[key] = junk
         return
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"200": 5},
+        {"12": {"arch_index": 5, "arch_str": TEXTS[5]}},
+        {"12": {"arch_index": [[[]]] * 3, "arch_str": 7}},
+        {"-5": states(5)["12"]},
+        {str(10**12): states(5)["12"]},
+        {},
+    ],
+)
+def test_files_that_hold_something_else_are_refused(content):
+    compressed = bz2.compress(pickle.dumps(content))
+    with pytest.raises(BadFile, match="the file"):
+        nats.read_arch(compressed, 5, TEXTS[5], "the file")
+
+
+@pytest.mark.parametrize("value", ["1.5", None, [1.0]])
+def test_what_is_no_number_is_refused(value):
+    state = states(5)
+    state["12"]["all_results"]["cifar10", 111]["train_losses"][3] = value
+    with pytest.raises(BadFile, match="not the results"):
+        measured(state, "x")
 
 
 @given(junk=JUNK, seed=st.integers(0, 2**32))

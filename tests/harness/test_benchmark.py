@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tables import LAST, LOSS, MIXED, TEST, VALID, make_table
 
-from harness import Arch, Slice, space
+from harness import Arch, Slice, record, space
 from harness.benchmark import Holding, sealed_truth
 from harness.errors import (
     InvalidArch,
@@ -154,9 +154,19 @@ def test_frame_has_a_column_a_seed_or_the_mean_with_its_n():
     assert "params/cifar10" in seeds.columns
 
 
+def test_frame_refuses_a_seed_that_is_not_held():
+    with pytest.raises(UnknownSeed):
+        TABLE.to_frame(seed=5)
+
+
+def test_numpy_integers_are_indices():
+    assert TABLE.query(TABLE.indices[3], TEST, seed=777) == TABLE.query(3, TEST, seed=777)
+
+
 @pytest.mark.parametrize(
     "call",
     [
+        lambda t: list(record.read_all()) or record.read("0" * 32),
         lambda t: t.query(0, TEST, seed=777),
         lambda t: t.column(TEST, seed="mean"),
         lambda t: t.curve(0, TEST, seed=777),

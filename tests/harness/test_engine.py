@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tables import make_store
 
-from harness import engine, record, registry
+from harness import engine, record, registry, store
 from harness.config import read_suite, suites
 from harness.errors import DuplicateName, InvalidSpec, UnknownBenchmark, UnknownName
 from harness.record import RunSpec
@@ -62,13 +62,38 @@ def test_a_failure_is_a_record_and_the_suite_goes_on(small):
     assert "seed 999" in failed.reason
 
 
-def test_processes_give_the_same_records(small):
+def test_processes_give_the_same_records(small, monkeypatch, tmp_path):
     specs = [sotl(seed) for seed in range(4)]
     alone = [r.array("rows").tolist() for r in engine.run_all(specs[:2])]
+    monkeypatch.setenv("NAS_HARNESS_HOME", str(tmp_path / "other"))
+    make_store(n_archs=12)
     together = engine.run_all(specs, jobs=2)
 
     assert [r.array("rows").tolist() for r in together][:2] == alone
     assert [r.identity["seed"] for r in together] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["record", "array"])
+def test_a_damaged_record_is_run_again(small, damage):
+    (first,) = engine.run_all([sotl()])
+    path = record.path_of(first.key)
+    if damage == "record":
+        path.write_bytes(b"")
+    else:
+        path.with_name(first.arrays["scores"]).unlink()
+    (again,) = engine.run_all([sotl()])
+
+    assert again.status == "done"
+    assert again.array("scores").shape == (4, 5)
+
+
+def test_a_table_imported_again_is_noticed_through_its_alias(small):
+    store.set_alias("other", "small")
+    spec = RunSpec("sotl", "other", 0, setting=SOTL)
+    before = engine.identity_of(spec)["table_sha256"]
+    make_store(n_archs=13)
+
+    assert engine.identity_of(spec)["table_sha256"] != before
 
 
 def test_nan_is_null_on_disk(small):
@@ -110,6 +135,29 @@ def test_a_user_file_is_a_method(small, tmp_path):
     plugin = registry.get("method", str(file))
 
     assert (plugin.name, plugin.version, plugin.summary) == ("greedy", 3, "A method of a user.")
+
+
+def test_a_user_file_never_answers_with_another_ones_records(home, tmp_path):
+    one, two = tmp_path / "one" / "mine.py", tmp_path / "two" / "mine.py"
+    for file in (one, two):
+        file.parent.mkdir()
+        file.write_text("class M:\n    version = 1\nMETHOD = M()\n")
+    make_store()
+    specs = [RunSpec("blackbox", "small", 0, method=str(file)) for file in (one, two)]
+    shipped = tmp_path / "rea.py"
+    shipped.write_text(one.read_text())
+
+    assert engine.identity_of(specs[0]) != engine.identity_of(specs[1])
+    with pytest.raises(DuplicateName, match="rea"):
+        registry.get("method", str(shipped))
+
+
+def test_a_method_without_a_version_says_so(home, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("METHOD = 3\n")
+    plugin = registry.get("method", str(file))
+    with pytest.raises(InvalidSpec, match="version = 1"):
+        _ = plugin.version
 
 
 @pytest.mark.parametrize(
@@ -177,6 +225,12 @@ def test_a_suite_is_every_combination(tmp_path):
         ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nseed=1", "unknown key 'seed'"),
         ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nseeds='all'", "seeds is a count"),
         ("[[run", "cannot be read"),
+        ("run=[1]", "is not a table"),
+        ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nsetting=3", "is not a table"),
+        ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nseeds=-3", "seeds is a count"),
+        ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nseeds=true", "seeds is a count"),
+        ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nmethod='rea'", "takes no method"),
+        ("[[run]]\nprotocol='sotl'\nbenchmark='x'\n[run.setting]\nx=nan", "no record can hold"),
     ],
 )
 def test_wrong_suites_say_where(tmp_path, text, says):

@@ -29,6 +29,13 @@ def test_running_sums_by_hand(options, expected):
     np.testing.assert_allclose(running_sums(LOSSES, **options)[:, 0], expected)
 
 
+def test_a_loss_that_was_never_measured_spoils_only_the_windows_that_hold_it():
+    losses = np.array([[math.nan], [1.0], [1], [1], [math.inf], [1], [1]])
+    expected = [math.nan, math.nan, 2, 2, math.inf, math.inf, 2]
+
+    np.testing.assert_array_equal(running_sums(losses, last=2)[:, 0], expected)
+
+
 def test_losses_are_not_changed_by_scoring_them():
     before = LOSSES.copy()
     running_sums(LOSSES, ema=0.9)
@@ -41,6 +48,7 @@ def test_losses_are_not_changed_by_scoring_them():
     ("text", "expected"),
     [
         ("params", CostScore("params")),
+        ("latency/train/200", CostScore("latency", "train", 200)),
         ("slice:cifar10/train+valid/test/accuracy/4", SliceScore(TEST)),
         ("slice:cifar10/train+valid/test/accuracy/4@2", SliceScore(TEST, 2)),
         ("sotl:cifar10/train/200", SotlScore("cifar10", "train", 200)),
@@ -70,6 +78,9 @@ def test_scores_are_read_as_spelled(text, expected):
         "sotl:cifar10/train/200:last=0",
         "sotl:cifar10/train/200:skip=200",
         "sotl:cifar10/train/200:skip=-1",
+        "sotl:cifar10/train/200:skip=10@5",
+        "latency/train",
+        "latency/test/200",
         "sotl:cifar10/train/200:ema=2",
         "sotl:cifar10/train/200:ema=0.9:last=1",
         "sotl:cifar10/train/200@0",

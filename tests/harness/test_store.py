@@ -122,6 +122,51 @@ def test_atomic_writing_replaces_whole_files(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["file.json"]
 
 
+def test_a_changed_manifest_is_not_verified(home):
+    make_store()
+    path = home / "stores" / "small.json"
+    path.write_text(
+        path.read_text().replace('"search": "cifar10/train/valid', '"search": "x/valid')
+    )
+
+    assert store.verify("small") == ["the manifest of small was changed after the import"]
+
+
+def test_one_broken_store_leaves_the_others_alone_and_is_repaired_by_importing(home):
+    make_store("one")
+    make_store("two")
+    (home / "stores" / "one.json").write_text("{")
+
+    assert store.names() == {"one": None, "two": None}
+    assert len(load("two")) == 6
+    make_store("one")
+    assert store.verify("one") == []
+
+
+def test_a_store_of_another_adapter_is_not_overwritten(home):
+    make_store("one")
+    with pytest.raises(InvalidSpec, match="made by the adapter none"):
+        store.check_new("one", "nats")
+
+    store.check_new("one", "none")
+    store.set_alias("other", "one")
+    with pytest.raises(InvalidSpec, match="alias of one"):
+        make_store("other")
+
+
+def test_two_commits_of_one_name_do_not_destroy_each_other(home):
+    """The second commit comes when the first has renamed its folder; it has to wait."""
+    script = "from tables import make_store; make_store('small', n_archs={n})"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    running = [
+        subprocess.Popen([sys.executable, "-c", script.format(n=n)], env=environment)
+        for n in (4, 5, 6, 7, 8, 9)
+    ]
+
+    assert [process.wait() for process in running] == [0] * 6
+    assert store.verify("small") == []
+
+
 def test_the_manifest_is_plain_json(home):
     make_store()
     manifest = json.loads((home / "stores" / "small.json").read_text())

@@ -348,8 +348,8 @@ def test_the_common_suite_gives_every_black_box_method_the_same_queries():
 
     specs = read_suite("common/blackbox_queries")
 
-    assert black_box == {spec.method for spec in specs} == set(METHODS)
-    assert len(specs) == 4 * 3 * 100
+    assert black_box == {spec.method for spec in specs} >= set(METHODS)
+    assert len(specs) == len(black_box) * 3 * 100
     assert {Setting.read(spec.setting).budget_queries for spec in specs} == {100}
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from tables import PROVENANCE, make_store
 
 from adapters import nats
@@ -14,6 +15,7 @@ from harness.engine import run_all
 from harness.record import RunSpec
 from harness.scores import parse_score
 from harness.stats import spearman, spearman_curve
+from reports.suite_summary import rank_curves, summary
 
 N_SPACE, N_EPOCHS = 15_625, 12
 LOSS = Slice("cifar10", "train", "train", "loss", N_EPOCHS)
@@ -61,17 +63,33 @@ def test_a_whole_space_study_on_a_generated_table(home):
     assert curve[3] == pytest.approx(spearman(-losses[3], truth))
 
 
-def test_draws_are_of_200_cells_and_repeat(home):
-    whole_space()
-    one, again, other = (
-        run_all([RunSpec("sotl", "whole", seed, setting={**drawn, "n_archs": 200})])[0]
-        for drawn in [spec("sotl:cifar10/train/12").setting]
-        for seed in (0, 0, 1)
-    )
-    rows = one.array("rows")
+def test_draws_are_of_200_cells_and_repeat(home, monkeypatch, tmp_path):
+    def rows(seed, place):
+        monkeypatch.setenv("NAS_HARNESS_HOME", str(tmp_path / place))
+        whole_space()
+        setting = {**spec().setting, "n_archs": 200}
+        return run_all([RunSpec("sotl", "whole", seed, setting=setting)])[0].array("rows").tolist()
 
-    assert len(set(rows.tolist())) == 200
-    assert rows.tolist() == again.array("rows").tolist() != other.array("rows").tolist()
+    one, again, other = rows(0, "one"), rows(0, "again"), rows(1, "one")
+
+    assert len(set(one)) == 200
+    assert one == again != other
+
+
+def test_the_summary_of_draws_is_their_spearman_kendall_and_top_10(home):
+    whole_space()
+    records = run_all([RunSpec("sotl", "whole", s, setting=spec().setting) for s in (0, 1)])
+    (group,) = summary(records)
+    rows = rank_curves(records)
+    scores, truth = records[0].array("scores"), records[0].array("truth")
+    best = np.argsort(-scores[4])[:10]
+
+    assert group.headline == "Spearman after epoch 12"
+    assert (group.n, group.mean) == (2, pytest.approx(spearman(scores[-1], truth)))
+    assert len(rows) == 2 * N_EPOCHS
+    assert rows[4]["spearman"] == pytest.approx(scipy.stats.spearmanr(scores[4], truth).statistic)
+    assert rows[4]["kendall"] == pytest.approx(scipy.stats.kendalltau(scores[4], truth).statistic)
+    assert rows[4]["top10"] == pytest.approx(float(np.mean(truth[best])))
 
 
 @pytest.mark.parametrize(
