@@ -281,7 +281,7 @@ def test_searches_are_budgeted_in_queries_where_there_are_no_seconds(whole):
     assert item.benchmark_problem(whole) is None
     assert len(specs) == 2 * 3 * 3
     assert all(
-        spec.setting["budget_queries"] == 100
+        spec.setting["budget_queries"] == 200
         and "budget_seconds" not in spec.setting
         and spec.setting["oracle_seed"] == spec.setting["truth_seed"] == "mean"
         for spec in specs
@@ -290,7 +290,7 @@ def test_searches_are_budgeted_in_queries_where_there_are_no_seconds(whole):
     assert cell.measured.std == pytest.approx(np.std(finals, ddof=1))
     assert (cell.measured.n, cell.verdict) == (3, NO_TEST)
     assert dict(artefact.card.entries())["Budget"] == (
-        "cifar10, cifar100, ImageNet16-120: 100 queries (ours; the table records no seconds)"
+        "cifar10, cifar100, ImageNet16-120: 200 queries (ours; the table records no seconds)"
     )
     assert any("That budget is ours" in note for note in artefact.footnotes)
 
