@@ -11,7 +11,7 @@ from typing import Any
 from harness import record, registry, store
 from harness.adapter import RawSource
 from harness.engine import changed_without_version
-from harness.errors import HarnessError
+from harness.errors import BrokenStore, HarnessError
 
 VERIFIED, BROKEN, ALIAS = "verified", "broken", "alias"
 
@@ -110,12 +110,17 @@ def _items() -> list[dict[str, Any]]:
 
 
 def _changed() -> list[str]:
-    changed = (
-        f"{plugin} changed since {record.path_of(found.key).name} without a new version"
-        for found in record.read_all()
-        for plugin in changed_without_version(found)
-    )
-    return list(dict.fromkeys(changed))
+    """Plug-ins whose file changed since a run, while their version did not; damaged records."""
+    notes: dict[str, None] = {}
+    for key in record.keys():
+        try:
+            found = record.read(key)
+        except BrokenStore as error:
+            notes[str(error)] = None
+            continue
+        for plugin in changed_without_version(found) if found else ():
+            notes[f"The {plugin} changed since some runs without a new version."] = None
+    return list(notes)
 
 
 def show(found: Examination) -> None:

@@ -135,10 +135,18 @@ def read(key: str) -> Record | None:
         ) from error
 
 
+def keys() -> list[str]:
+    """The keys of all records."""
+    return sorted(path.stem for path in runs_folder().glob("??/*.json"))
+
+
 def read_all() -> Iterator[Record]:
-    """All records, in the order of their keys."""
-    for path in sorted(runs_folder().glob("??/*.json")):
-        if (record := read(path.stem)) is not None:
+    """All records, in the order of their keys.
+
+    Raises: as `read`.
+    """
+    for key in keys():
+        if (record := read(key)) is not None:
             yield record
 
 

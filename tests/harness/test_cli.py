@@ -98,6 +98,23 @@ def test_doctor_sees_a_changed_file(call, home):
     assert json.loads(out)["benchmarks"][0]["status"] == "broken"
 
 
+def test_doctor_names_damaged_records_and_changed_plugins(call, home, tmp_path):
+    suite = tmp_path / "suite.toml"
+    suite.write_text(SUITE.format(seed=777))
+    call("run", str(suite))
+    broken, changed = sorted((home / "runs").glob("??/*.json"))
+    broken.write_bytes(b"")
+    content = json.loads(changed.read_text())
+    content["plugin_files"]["protocol"]["sha256"] = "0" * 64
+    changed.write_text(json.dumps(content))
+    _, out, _ = call("doctor", "--json")
+    notes = json.loads(out)["changed"]
+
+    assert len(notes) == 2
+    assert any(broken.name in note for note in notes)
+    assert "The protocol sotl changed since some runs without a new version." in notes
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

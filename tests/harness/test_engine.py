@@ -73,6 +73,17 @@ def test_processes_give_the_same_records(small, monkeypatch, tmp_path):
     assert [r.identity["seed"] for r in together] == [0, 1, 2, 3]
 
 
+def test_a_dask_cluster_gives_the_same_records(small, monkeypatch, tmp_path):
+    pytest.importorskip("distributed")
+    specs = [sotl(seed) for seed in range(3)]
+    expected = [r.array("rows").tolist() for r in engine.run_all(specs)]
+    monkeypatch.setenv("NAS_HARNESS_HOME", str(tmp_path / "other"))
+    make_store(n_archs=12)
+    found = engine.run_all(specs, jobs=2, backend="dask")
+
+    assert [r.array("rows").tolist() for r in found] == expected
+
+
 @pytest.mark.parametrize("damage", ["record", "array"])
 def test_a_damaged_record_is_run_again(small, damage):
     (first,) = engine.run_all([sotl()])
