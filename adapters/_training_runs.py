@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from operator import itemgetter
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -180,7 +179,7 @@ def _costs(dataset: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _mean(values: Sequence[float] | None) -> float:
-    return fmean(values) if values else math.nan
+    return float(sum(values) / len(values)) if values else math.nan
 
 
 def _sum(times: Mapping[int, float] | None) -> float:
