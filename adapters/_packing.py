@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters._training_runs import Measured, unit
+from adapters._training_runs import Layout, Measured, unit
 from harness.arch import SearchSpace
 from harness.benchmark import Cost, Holding, Roles, Slice, Table
 from harness.builder import Provenance, StoreBuilder
@@ -21,9 +21,6 @@ from harness.files import canonical_json, disk_errors, locked, write_atomically
 from harness.store import check_new, stores_folder
 
 CHUNK_ARCHS = 128  # Ours: 5 MB of a topology space's values, seconds of work to lose.
-
-
-Layout = list[tuple[Slice, int, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -63,21 +60,15 @@ def make_chunk(archs: Mapping[int, Measured], where: str, digests: Sequence[str]
 
     Raises: BadFile if an accuracy is no percentage.
     """
-    layouts = [
-        [(at, seed, epochs) for (at, seed), (epochs, _) in arch.series.items()]
-        for arch in archs.values()
+    layout = _union([arch.layout for arch in archs.values()])
+    columns = [
+        arch.values if arch.layout == layout else _placed(layout, arch) for arch in archs.values()
     ]
-    layout = _union(layouts)
-    values = np.full((len(archs), sum(len(e) for *_, e in layout)), np.nan, dtype=np.float32)
-    for row, (own, arch) in enumerate(zip(layouts, archs.values(), strict=True)):
-        if own == layout:
-            np.concatenate([series for _, series in arch.series.values()], out=values[row])
-        else:
-            _place(values[row], layout, arch)
+    values = np.stack(columns, axis=1)
     _check_percentages(layout, values, list(archs), where)
     names = dict.fromkeys(cost for arch in archs.values() for cost in arch.costs)
     costs = {c: [arch.costs.get(c, float("nan")) for arch in archs.values()] for c in names}
-    return Chunk(list(archs), layout, np.ascontiguousarray(values.T), costs, list(digests))
+    return Chunk(list(archs), layout, values, costs, list(digests))
 
 
 def _union(layouts: Sequence[Layout]) -> Layout:
@@ -91,13 +82,15 @@ def _union(layouts: Sequence[Layout]) -> Layout:
     return [(at, seed, tuple(sorted(epochs))) for (at, seed), epochs in epochs_of.items()]
 
 
-def _place(row: NDArray[np.float32], layout: Layout, arch: Measured) -> None:
-    start = 0
-    for at, seed, epochs in layout:
-        if (at, seed) in arch.series:
-            held, series = arch.series[at, seed]
-            row[[start + epochs.index(epoch) for epoch in held]] = series
-        start += len(epochs)
+def _placed(layout: Layout, arch: Measured) -> NDArray[np.float32]:
+    """The values of one architecture where a larger layout has them, NaN elsewhere."""
+    starts = np.cumsum([0, *(len(epochs) for *_, epochs in arch.layout)]).tolist()
+    own = {
+        (at, seed): dict(zip(epochs, arch.values[start:], strict=False))
+        for (at, seed, epochs), start in zip(arch.layout, starts, strict=False)
+    }
+    placed = [own.get((at, seed), {}).get(e, np.nan) for at, seed, epochs in layout for e in epochs]
+    return np.array(placed, dtype=np.float32)
 
 
 def _check_percentages(
@@ -109,10 +102,10 @@ def _check_percentages(
     is_accuracy = np.repeat(
         [at.metric == "accuracy" for at, _, _ in layout], [len(e) for *_, e in layout]
     )
-    wrong = np.argwhere(((values < 0) | (values > 100)) & is_accuracy)
+    wrong = np.argwhere(((values < 0) | (values > 100)) & is_accuracy[:, np.newaxis])
     if len(wrong):
         raise BadFile(
-            f"{where}: architecture {indices[wrong[0][0]]} has an accuracy of"
+            f"{where}: architecture {indices[wrong[0][1]]} has an accuracy of"
             f" {values[tuple(wrong[0])]:g} %.",
             "Download the file again.",
         )

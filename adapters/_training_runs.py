@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -57,17 +58,21 @@ EVALUATED = {"accuracy": "eval_acc1es", "loss": "eval_losses"}
 TRAINED_METRICS = {"accuracy": "train_acc1es", "loss": "train_losses"}
 
 
-@dataclass
+# Per stretch of values: its slice, its seed and the epochs (from 1) that it holds.
+Layout = list[tuple[Slice, int, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
 class Measured:
     """Everything stored of one architecture.
 
-    series: (slice, seed) -> (epochs from 1, values). costs: one value, the mean over seeds.
+    values: (width,) all series one after the other, as the layout says. costs: one value each, the
+    mean over seeds.
     """
 
-    series: dict[tuple[Slice, int], tuple[tuple[int, ...], NDArray[np.float32]]] = field(
-        default_factory=dict
-    )
-    costs: dict[Cost, float] = field(default_factory=dict)
+    layout: Layout
+    values: NDArray[np.float32]
+    costs: dict[Cost, float]
 
 
 def measured(states: object, where: str) -> Measured:
@@ -75,18 +80,22 @@ def measured(states: object, where: str) -> Measured:
 
     Raises: BadFile naming `where` if they are not what these files hold.
     """
-    found = Measured()
+    layout: Layout = []
+    series: list[Sequence[float]] = []
+    costs: dict[Cost, float] = {}
     try:
         for schedule, state in states.items():  # type: ignore[attr-defined]
-            _add_state(found, int(schedule), state)
-        if not found.series:
+            _add_state(layout, series, costs, int(schedule), state)
+        if not layout:
             raise ValueError("no run at all")
+        # struct is several times faster here than numpy, and refuses what is no number.
+        packed = struct.pack(f"{sum(map(len, series))}f", *chain.from_iterable(series))
     except NOT_RESULTS as error:
         told = f"{type(error).__name__}: {error}"[:200]
         raise BadFile(
             f"{where}: not the results of an architecture ({told}).", "Download the file again."
         ) from error
-    return found
+    return Measured(layout, np.frombuffer(packed, np.float32), costs)
 
 
 def live_states(api: Any, index: int) -> dict[str, Any]:
@@ -95,43 +104,47 @@ def live_states(api: Any, index: int) -> dict[str, Any]:
     return {hp: results.state_dict() for hp, results in api.arch2infos_dict[index].items()}
 
 
-def _add_state(found: Measured, epochs: int, state: Mapping[str, Any]) -> None:
+def _add_state(
+    layout: Layout,
+    series: list[Sequence[float]],
+    costs: dict[Cost, float],
+    epochs: int,
+    state: Mapping[str, Any],
+) -> None:
     if not 1 <= epochs <= LONGEST_SCHEDULE:
         raise ValueError(f"a schedule of {epochs} epochs")
     by_setting: dict[str, list[Mapping[str, Any]]] = {}
     for (key, seed), run in state["all_results"].items():
         if run["epochs"] != epochs:
             raise ValueError(f"a run of {run['epochs']} epochs among those of {epochs}")
-        _add_run(found, key, int(seed), run, epochs)
+        for at, held, values in _series_of(run, key, epochs):
+            layout.append((at, int(seed), held))
+            series.append(values)
         by_setting.setdefault(key, []).append(run)
     for key, runs in by_setting.items():
         dataset, trained_on = TRAINED[key]
         for name, value in _costs(dataset, runs).items():
-            found.costs[Cost(name, dataset, trained_on, epochs)] = value
+            costs[Cost(name, dataset, trained_on, epochs)] = value
 
 
-def _add_run(found: Measured, key: str, seed: int, run: Mapping[str, Any], epochs: int) -> None:
+def _series_of(
+    run: Mapping[str, Any], key: str, epochs: int
+) -> Iterator[tuple[Slice, tuple[int, ...], Sequence[float]]]:
+    """(slice, epochs from 1, values) of everything that one run measured."""
+    every = _all_epochs(epochs)
     for metric, field_name in TRAINED_METRICS.items():
         values = run[field_name]
         if len(values) != epochs:
             raise ValueError(f"{field_name} of {key} holds {len(values)} of {epochs} epochs")
-        at = _slice(key, None, metric, epochs)
-        found.series[at, seed] = (_all_epochs(epochs), _float32(_trained(epochs)(values)))
+        yield _slice(key, None, metric, epochs), every, _trained(epochs)(values)
     for metric, field_name in EVALUATED.items():
         values = run[field_name]
         for evaluated in run["eval_names"]:
             at = _slice(key, evaluated, metric, epochs)
-            every = f"{evaluated}@0" in values
-            series = _evaluated(evaluated, epochs if every else 1, epochs)(values)
-            found.series[at, seed] = (_all_epochs(epochs)[-len(series) :], _float32(series))
-
-
-def _float32(values: Sequence[float]) -> NDArray[np.float32]:
-    """The values as an array; struct is several times faster here than numpy, and stricter.
-
-    Raises: struct.error if one is no number.
-    """
-    return np.frombuffer(struct.pack(f"{len(values)}f", *values), np.float32)
+            if f"{evaluated}@0" in values:
+                yield at, every, _evaluated(evaluated, epochs, epochs)(values)
+            else:
+                yield at, (epochs,), _evaluated(evaluated, 1, epochs)(values)
 
 
 @cache
