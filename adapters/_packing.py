@@ -20,6 +20,7 @@ from harness.errors import BadFile, HarnessError, InvalidSpec
 from harness.files import canonical_json, disk_errors, locked, write_atomically
 from harness.store import check_new, stores_folder
 
+NO_VALUES = np.empty(0, dtype=np.float32)
 CHUNK_ARCHS = 128  # Ours: 5 MB of a topology space's values, seconds of work to lose.
 
 
@@ -83,14 +84,21 @@ def _union(layouts: Sequence[Layout]) -> Layout:
 
 
 def _placed(layout: Layout, arch: Measured) -> NDArray[np.float32]:
-    """The values of one architecture where a larger layout has them, NaN elsewhere."""
-    starts = np.cumsum([0, *(len(epochs) for *_, epochs in arch.layout)]).tolist()
-    own = {
-        (at, seed): dict(zip(epochs, arch.values[start:], strict=False))
-        for (at, seed, epochs), start in zip(arch.layout, starts, strict=False)
-    }
-    placed = [own.get((at, seed), {}).get(e, np.nan) for at, seed, epochs in layout for e in epochs]
-    return np.array(placed, dtype=np.float32)
+    """The values of one architecture where another layout has them, NaN elsewhere."""
+    own: dict[tuple[Slice, int], tuple[tuple[int, ...], NDArray[np.float32]]] = {}
+    start = 0
+    for at, seed, epochs in arch.layout:
+        own[at, seed] = epochs, arch.values[start : start + len(epochs)]
+        start += len(epochs)
+    placed = []
+    for at, seed, epochs in layout:
+        held, values = own.get((at, seed), ((), NO_VALUES))
+        if held != epochs:
+            spread = np.full(len(epochs), np.nan, dtype=np.float32)
+            spread[[epochs.index(epoch) for epoch in held]] = values
+            values = spread
+        placed.append(values)
+    return np.concatenate(placed)
 
 
 def _check_percentages(

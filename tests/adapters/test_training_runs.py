@@ -57,6 +57,32 @@ def test_architectures_that_lack_a_run_are_nan_there_and_nowhere_else():
     assert table.query(1, at, seed="mean").n == 1
 
 
+def test_runs_stored_in_another_order_or_with_fewer_epochs_land_in_the_same_place():
+    first, other = states(0), states(1)
+    runs = other["12"]["all_results"]
+    other["12"]["all_results"] = dict(reversed(runs.items()))
+    evaluated = runs["cifar10-valid", 777]["eval_acc1es"]
+    for epoch in range(11):
+        del evaluated[f"ori-test@{epoch}"]
+    table = in_memory(
+        "made", space("nb201"), {0: measured(first, ""), 1: measured(other, "")}, roles(200, 12)
+    )
+
+    for at in (
+        Slice("cifar10", "train", "valid", "accuracy", 12),
+        Slice("cifar10", "train", "test", "accuracy", 12),
+        Slice("cifar10", "train+valid", "test", "loss", 12),
+    ):
+        for index, seed in ((0, 111), (0, 777), (1, 111), (1, 777)):
+            value = accuracy if at.metric == "accuracy" else loss
+            expected = [np.float32(value(index, seed, epoch)) for epoch in range(12)]
+            if at.split == "test" and at.trained_on == "train" and (index, seed) == (1, 777):
+                expected[:11] = [np.nan] * 11
+            found = table.curve(index, at, seed=seed).values
+
+            np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))
+
+
 def damage(state, junk, rng):
     """Replaces, renames or removes something at a random depth."""
     place = state
