@@ -141,7 +141,7 @@ def _parallel_backend(backend: str) -> Iterator[None]:
         from distributed import Client
     except ImportError as error:
         raise MissingPackage(
-            "The dask backend needs dask.", "pip install 'nas-harness[cluster]'"
+            "The dask backend needs dask.", "Install the extra: pip install '.[cluster]'"
         ) from error
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
     # One thread a process: the seal on test data holds for a whole process.
