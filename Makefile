@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 REPORT ?= report
 
-# Where raw benchmark files lie; ../shared/data is where the project's own machines have them.
+# Where raw benchmark files lie: as set, or a folder beside the project.
 ifeq ($(origin NAS_HARNESS_DATA),undefined)
 ifneq ($(wildcard ../shared/data/.),)
 export NAS_HARNESS_DATA := $(abspath ../shared/data)

@@ -21,7 +21,7 @@ from reports.verdict import Measured
 
 SUITE = "published/thesis_table4_6"
 METHODS = {"REA": "rea", "Random Search": "random_search"}  # row of the table -> method
-N_SEEDS = 500  # NATS-Bench's scripts; PROTOCOLS 2.17.
+N_SEEDS = 500  # NATS-Bench scripts, the default number of repetitions
 # ours: at the seconds that NATS-Bench records for three of its cells (indices 0, 11 and 284), the
 # papers' simulated seconds buy 224, 130 and 328 queries on CIFAR-10, and alike elsewhere.
 QUERIES = 200

@@ -21,7 +21,7 @@ from reports.nb201 import is_the_papers
 from reports.published import published
 from reports.verdict import EXACT, NO_TEST, OTHER_BENCHMARK
 
-# Every table and figure of the four papers, by hand from PROTOCOLS section 4.
+# Every table and figure of the four papers, listed by hand from the papers.
 LISTED = {
     "balenas": "T1 T2 T3 T4 T5 F1 F2 F3 F4 F5",
     "darts_pt": "T1 T2 T3 T4 T5 text F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 F13 F14 F15 F16 F17"

@@ -33,7 +33,7 @@ def test_optimal_row(real, name):
 
 
 def test_random_row_is_the_average_over_the_space(real):
-    # PROTOCOLS 3.1: mean 87.06, standard deviation 12.94 over all 15,625 cells.
+    # Known facts of the table: mean 87.06, standard deviation 12.94 over all 15,625 cells.
     (table,) = all_items()["balenas:T1"].build(real, []).tables
     cell = table.cell("Random baseline", "CIFAR-10 test")
 
@@ -46,7 +46,7 @@ def test_footnotes_say_where_the_paper_prints_something_else(real):
     footnotes = all_items()["balenas:T1"].build(real, []).footnotes
 
     assert any("46.7333" in note and "The paper prints 46.77." in note for note in footnotes)
-    assert any("the first of 2 cells" in note for note in footnotes)  # PROTOCOLS 3.1: two cells.
+    assert any("the first of 2 cells" in note for note in footnotes)  # Indices 6111 and 13714.
 
 
 def test_parameters_against_accuracy(real):
