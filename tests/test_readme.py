@@ -65,6 +65,7 @@ def test_every_command_gives_the_output_shown(place):
         )
 
         assert matches(expected, ended.stdout), f"{command}\n{ended.stdout}"
+        assert ended.returncode == (2 if expected.startswith("Error: ") else 0), command
 
     (example,) = (block for block in blocks("python") if not block.startswith("# "))
     ended = subprocess.run(
