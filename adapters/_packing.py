@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters._training_runs import Layout, Measured, unit
+from adapters._training_runs import Layout, Measured
 from harness.arch import SearchSpace
-from harness.benchmark import Cost, Holding, Roles, Slice, Table
+from harness.benchmark import UNITS, Cost, Holding, Roles, Slice, Table
 from harness.builder import Provenance, StoreBuilder
 from harness.errors import BadFile, HarnessError, InvalidSpec
 from harness.files import canonical_json, disk_errors, locked, write_atomically
@@ -248,7 +248,7 @@ def joined(chunks: Sequence[Chunk], order: Order) -> Iterator[tuple[Holding, NDA
             seeds.setdefault(at, set()).add(seed)
             epochs.setdefault(at, set()).update(held)
     for at in sorted(seeds, key=str):
-        holding = Holding(at, unit(at.metric), tuple(sorted(seeds[at])), tuple(sorted(epochs[at])))
+        holding = Holding(at, UNITS[at.metric], tuple(sorted(seeds[at])), tuple(sorted(epochs[at])))
         yield holding, _joined_array(holding, chunks, order)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmark import UNITS, Cost, Roles, Slice
+from harness.benchmark import Cost, Roles, Slice
 from harness.errors import BadFile
 
 # Data set key -> (data set, what was trained on). CIFAR-10 was trained twice: on half of the
@@ -206,11 +206,6 @@ def _once(run: Mapping[str, Any], dataset: str, split: str) -> float:
         if SPLITS[dataset, evaluated] == split:
             return float(times.get(f"{evaluated}@{run['epochs'] - 1}", math.nan))
     return math.nan
-
-
-def unit(metric: str) -> str:
-    """The unit of a stored metric."""
-    return UNITS[metric]
 
 
 def roles(longest: int, short: int) -> dict[str, Roles]:

@@ -12,5 +12,4 @@ SURROGATE = "needs NAS-Bench-301 predictions of searched cells, which this versi
 ONESHOT1 = "needs supernet search on NAS-Bench-1Shot1, which this version does not have"
 ILLUSTRATION = "an illustration, nothing to measure"
 SETTINGS = "a list of settings, nothing to measure"
-REPRINT = "reprinted by the paper from another one; nothing to run"
 OWN_BEST = "the best of several runs of a method that is not run yet"
