@@ -17,7 +17,8 @@ class RawSource:
     store: default name of the store. patterns: file names to look for below NAS_HARNESS_DATA.
     size, checksum: as published, in words; empty where nothing is published. mapping: the
     shipped map that reads files of these patterns, for sources that need one.
-    tested_on: the real input that the reader has seen so far, in words.
+    tested_on: the real input that the reader has seen so far, in words. shipped: a file of this
+    kind that comes with the project; it is unpacked into its store when that is first asked for.
     """
 
     name: str
@@ -29,6 +30,7 @@ class RawSource:
     checksum: str = ""
     mapping: str | None = None
     tested_on: str = ""
+    shipped: Path | None = None
 
 
 class Adapter(ABC):

@@ -36,13 +36,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a store is and where it comes from."""
+    """What a store is and where it comes from.
+
+    notes: what its user must know of the values. shipped: whether its file came with the project,
+    so that the store is made again when another version brings another file.
+    """
 
     adapter: str
     adapter_version: int
     sources: tuple[Source, ...]
     licence: str
     citation: str
+    notes: str = ""
+    shipped: bool = False
 
 
 class StoreBuilder:

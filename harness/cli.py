@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError, MissingPackage, unknown
 
 if TYPE_CHECKING:
     from harness.adapter import Progress
@@ -304,6 +305,80 @@ def _progress(title: str, *, quiet: bool) -> AbstractContextManager[Progress]:
             yield lambda done, total: shown.update(task, completed=done, total=total or None)
 
     return bar()
+
+
+def _shard(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
+    if match is None or int(match[1]) > int(match[2]):
+        raise click.BadParameter("the first of four parts is written 1/4.")
+    return int(match[1]), int(match[2])
+
+
+@app.command()
+@click.argument("benchmark", type=click.Choice(["mini201"]))
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@_jobs
+@_backend
+@click.option("--shard", metavar="I/N", default="1/1", callback=_shard, help="Only a part: 1/4.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Stop after N trainings.")
+@click.option(
+    "--from",
+    "tables",
+    type=PATH,
+    multiple=True,
+    metavar="TABLE",
+    help="Take over the trainings of an earlier table; several are merged. Default: what ships.",
+)
+@click.option("--fresh", is_flag=True, help="Take over nothing: train all of it again.")
+@click.option("--out", type=PATH, metavar="TABLE", help="Where to write the table.")
+@_as_json
+def build(
+    benchmark: str,
+    seed: int,
+    jobs: int,
+    backend: str,
+    shard: tuple[int, int],
+    limit: int | None,
+    tables: tuple[Path, ...],
+    fresh: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Train the embedded benchmark again, or what it lacks; an interrupted build goes on.
+
+    The table that is written can be imported: nas-harness import mini201 TABLE.
+    """
+    from harness import shipped
+
+    if fresh and tables:
+        raise click.UsageError("--fresh takes over nothing, so --from makes no sense with it.")
+    if not fresh and not tables and benchmark in shipped.shipped():
+        tables = (shipped.shipped()[benchmark].file,)
+    try:
+        build_ = import_module(f"protocols.{benchmark}").build
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            f"Training needs {error.name}.", "Install the extra: pip install '.[search]'"
+        ) from error
+    with _progress(f"Training {benchmark}", quiet=as_json) as progress:
+        built = build_(
+            seed=seed,
+            out=out,
+            tables=tables,
+            shard=shard,
+            limit=limit,
+            jobs=jobs,
+            backend=backend,
+            progress=progress,
+        )
+    held = built.table.counts()
+    if as_json:
+        _print_json({"trained": built.n_trained, "held": held, "out": str(built.out)})
+        return
+    n_classes = len(built.table.classes)
+    for name, count in held.items():
+        click.echo(f"{name}: {count} of {n_classes} classes")
+    click.echo(f"{built.n_trained} trained now; written to {built.out}")
 
 
 @app.command(name="list")

@@ -48,21 +48,22 @@ def examine() -> Examination:
 
 
 def _benchmarks() -> list[dict[str, Any]]:
-    return [_benchmark(path.stem, path) for path in sorted(store.stores_folder().glob("*.json"))]
+    return [_benchmark(name, target) for name, target in store.names().items()]
 
 
-def _benchmark(name: str, path: Path) -> dict[str, Any]:
+def _benchmark(name: str, target: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": name,
         "status": BROKEN,
-        "path": str(path),
+        "path": str(store.stores_folder() / f"{name}.json"),
         "sha256": None,
         "problems": [],
     }
     try:
-        target = store.names()[name]
         manifest = store.manifest(name)
         problems = store.verify(name) if target is None else []
+        if problems and manifest["provenance"].get("shipped"):
+            problems.append(f"remove {found['path']} and {name} is unpacked again")
     except HarnessError as error:
         return {**found, "problems": [str(error)]}
     status = ALIAS if target is not None else BROKEN if problems else VERIFIED

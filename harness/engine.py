@@ -115,7 +115,7 @@ def _execute_each(specs: Sequence[RunSpec], jobs: int, backend: str) -> Iterator
         return
     import joblib
 
-    with _parallel_backend(backend):
+    with parallel(backend):
         pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
         home = str(store.home())
         yield from pool(joblib.delayed(_execute_at)(home, spec) for spec in specs)
@@ -128,7 +128,11 @@ def _execute_at(home: str, spec: RunSpec) -> Record:
 
 
 @contextmanager
-def _parallel_backend(backend: str) -> Iterator[None]:
+def parallel(backend: str) -> Iterator[None]:
+    """Lets joblib.Parallel run on "loky" (processes here) or "dask" (a cluster, or a local one).
+
+    Raises: InvalidSpec for another backend; MissingPackage without dask.
+    """
     import joblib
 
     if backend not in ("loky", "dask"):

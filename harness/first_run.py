@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness import registry, store
+from harness import registry, shipped, store
 from harness.adapter import Adapter, RawSource
 from harness.errors import HarnessError
 
@@ -18,7 +18,7 @@ def main() -> None:
     """Imports every raw file that is found and not yet imported; says how to get some if none."""
     configured = os.environ.get("NAS_HARNESS_DATA")
     for adapter, raw, path in _found(Path(configured)) if configured else []:
-        if (known := adapter.store_of(raw.name, path)) in store.names():
+        if (known := adapter.store_of(raw.name, path)) in store.imported():
             click.echo(f"{known}: imported before")
             continue
         try:
@@ -30,11 +30,13 @@ def main() -> None:
             continue
         click.echo(f"{name}: {len(store.load(name))} archs from {path.name}")
     _point_alias()
-    if not store.names():
-        click.echo("No benchmark data here. Set NAS_HARNESS_DATA to a folder that holds one of:")
+    if set(store.imported()) <= set(shipped.shipped()):
+        click.echo(f"Only what ships is here: {', '.join(store.names())}.")
+        click.echo("For the papers' numbers set NAS_HARNESS_DATA to a folder that holds one of:")
         for name in registry.names("adapter"):
             for raw in registry.get("adapter", name).offer.sources:
-                click.echo(f"  {raw.name}: {raw.download}")
+                if raw.shipped is None:
+                    click.echo(f"  {raw.name}: {raw.download}")
 
 
 def _found(folder: Path) -> list[tuple[Adapter, RawSource, Path]]:
@@ -52,12 +54,12 @@ def _point_alias() -> None:
     """Lets nb201 name the fullest table of the space, unless the user has pointed it already."""
     sizes = {
         name: (manifest["n_archs"], len(manifest["slices"]))
-        for name, target in store.names().items()
+        for name, target in store.imported().items()
         if target is None
         for manifest in [store.manifest(name)]
-        if manifest["space"] == ALIAS_SPACE
+        if manifest["space"] == ALIAS_SPACE and not manifest["provenance"].get("shipped")
     }
-    if sizes and ALIAS not in store.names():
+    if sizes and ALIAS not in store.imported():
         fullest = max(sizes, key=lambda name: sizes[name])
         store.set_alias(ALIAS, fullest)
         click.echo(f"{ALIAS} -> {fullest}")

@@ -52,7 +52,7 @@ def check_alias(alias: str) -> None:
     """Raises: InvalidSpec if the name cannot be an alias, because a store of its own has it."""
     check_name(alias)
     path = stores_folder() / f"{alias}.json"
-    if path.exists() and "alias_of" not in _read_json(path):
+    if path.exists() and "alias_of" not in read_json(path):
         raise InvalidSpec(f"{alias} is itself a store.", "Choose another --as.")
 
 
@@ -64,7 +64,7 @@ def check_new(name: str, adapter: str) -> None:
     check_name(name)
     path = stores_folder() / f"{name}.json"
     try:
-        found = _read_json(path) if path.exists() else {}
+        found = read_json(path) if path.exists() else {}
     except BrokenStore:
         return  # Importing again is how a broken store is repaired.
     if "alias_of" in found:
@@ -89,35 +89,45 @@ def set_alias(alias: str, name: str) -> None:
     write_atomically(path, json.dumps({"alias_of": name}).encode())
 
 
-def names() -> dict[str, str | None]:
-    """All benchmarks by name; for an alias, the store that it stands for.
+def imported() -> dict[str, str | None]:
+    """The stores that are there, by name; for an alias, the store that it stands for.
 
     One whose manifest cannot be read is listed too; opening it says what is wrong.
     """
     found: dict[str, str | None] = {}
     for path in sorted(stores_folder().glob("*.json")):
         try:
-            found[path.stem] = _read_json(path).get("alias_of")
+            found[path.stem] = read_json(path).get("alias_of")
         except BrokenStore:
             found[path.stem] = None
     return found
 
 
+def names() -> dict[str, str | None]:
+    """All benchmarks that can be opened: what is imported, and what ships and is unpacked then."""
+    from harness import shipped  # Only a list of all pays for loading the adapters.
+
+    return dict(sorted({**dict.fromkeys(shipped.shipped()), **imported()}.items()))
+
+
 def path_of(name: str) -> Path:
-    """The manifest's file of a store, aliases followed.
+    """The manifest's file of a store, aliases followed; what ships is unpacked if need be.
 
     Raises: UnknownBenchmark, BrokenStore.
     """
     path = stores_folder() / f"{name}.json"
+    if not path.exists():
+        from harness import shipped
+
+        shipped.unpack(name)
     if not NAME_PATTERN.fullmatch(name) or not path.exists():
-        known = ", ".join(names()) or "none yet"
         raise UnknownBenchmark(
-            f"No benchmark is called {name!r}; imported: {known}.",
-            "Import one first: nas-harness import --help.",
+            f"No benchmark is called {name!r}; here are: {', '.join(names()) or 'none yet'}.",
+            "Import others first: nas-harness import --help.",
         )
     if path.stat().st_size > LARGEST_ALIAS_BYTES:
         return path
-    target = _read_json(path).get("alias_of")
+    target = read_json(path).get("alias_of")
     return path if target is None else path_of(target)
 
 
@@ -127,7 +137,13 @@ def manifest(name: str) -> dict[str, Any]:
     Raises: UnknownBenchmark, BrokenStore.
     """
     path = path_of(name)
-    found = _read_json(path)
+    found = read_json(path)
+    if found.get("provenance", {}).get("shipped"):
+        from harness import shipped
+
+        if shipped.is_outdated(path.stem):
+            shipped.unpack(path.stem)
+            found = read_json(path)
     if found.get("schema") != SCHEMA:
         raise BrokenStore(
             f"{path} has schema {found.get('schema')}, this version reads {SCHEMA}.",
@@ -201,7 +217,8 @@ def content_digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a manifest's file. Raises: BrokenStore."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

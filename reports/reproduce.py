@@ -67,8 +67,9 @@ def reproduce(
 
     asked: ids, names of papers, or "all". benchmark: a name; by default each item takes the first
     that can answer it of: the one named like the item's space, those that hold the whole space,
-    the others, by name. Items that cannot be made are skipped with a reason; one that fails does
-    not stop the others. progress: called with every record that was run.
+    the others, by name, then what ships with the project. Items that cannot be made are skipped
+    with a reason; one that fails does not stop the others. progress: called with every record
+    that was run.
     Raises: UnknownName for an item, UnknownBenchmark, StorageFailed.
     """
     items = select(asked)
@@ -140,7 +141,7 @@ def _choose(item: Item, benchmark: str | None) -> Table | None:
 
 
 def _candidates(space: str) -> list[str]:
-    """Imported benchmarks of a space: its namesake, those that hold all of it, the others."""
+    """Benchmarks of a space: its namesake, those that hold all of it, the others, what ships."""
     found = []
     for name, alias_of in store.names().items():
         try:
@@ -150,8 +151,9 @@ def _candidates(space: str) -> list[str]:
         if manifest["space"] == space:
             namesake = name == space
             if namesake or alias_of is None:
-                found.append((not namesake, -int(manifest["n_archs"]), name))
-    return [name for _, _, name in sorted(found)]
+                ships = bool(manifest["provenance"].get("shipped"))
+                found.append((not namesake, ships, -int(manifest["n_archs"]), name))
+    return [name for *_, name in sorted(found)]
 
 
 def _check(records: Sequence[Record]) -> None:

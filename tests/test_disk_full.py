@@ -37,7 +37,7 @@ def test_a_disk_that_fills_up_during_import(home, tmp_path):
         assert ended.returncode == 1
         assert "Free space" in ended.stderr
         assert "Traceback" not in ended.stderr
-        assert list(store.names()) == ["kept"]
+        assert list(store.imported()) == ["kept"]
         assert load("kept").sha256 == kept
 
     assert import_under(10**9, folder).returncode == 0

@@ -62,7 +62,7 @@ def test_a_killed_import_leaves_what_was_there_and_goes_on(folder, home, tmp_pat
 
         assert load("kept").sha256 == kept
         assert store.verify("kept") == []
-        if "nats-tss" in store.names():
+        if "nats-tss" in store.imported():
             assert store.verify("nats-tss") == []
             assert len(load("nats-tss")) == 390
     seconds_of(arguments, home)

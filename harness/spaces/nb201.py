@@ -31,6 +31,7 @@ class ImageTask(NamedTuple):
 
     n_classes: int
     image_size: int
+    n_channels: int = 3
 
 
 TASKS = {
@@ -109,24 +110,34 @@ class TopologySpace(SearchSpace):
         return bool(function_of(arch))
 
     def closed_form(self, cost: str, dataset: str, codes: Codes) -> NDArray[np.float64] | None:
-        """Parameters in millions, multiply-adds in millions as NATS counts them.
-
-        The network: stem, 3 stages of 5 cells at 16, 32, 64 channels, a residual block between
-        stages, classifier. NATS adds the number of classes to the multiply-adds.
-        """
+        """Parameters in millions, multiply-adds in millions as NATS counts them."""
         if cost not in ("params", "flops") or dataset not in TASKS:
             return None
-        task = TASKS[dataset]
-        count = _weights if cost == "params" else _macs
-        n_conv3 = (codes == OPS.index("nor_conv_3x3")).sum(axis=1).astype(np.float64)
-        n_conv1 = (codes == OPS.index("nor_conv_1x1")).sum(axis=1).astype(np.float64)
-        channels, n_cells = (16, 32, 64), 5
-        total = np.full(len(codes), _fixed_cost(count, channels, task), dtype=np.float64)
-        for stage, width in enumerate(channels):
-            side = task.image_size >> stage
-            total += n_cells * n_conv3 * count(3, width, width, side)
-            total += n_cells * n_conv1 * count(1, width, width, side)
-        return total / 1e6
+        return network_cost(cost, codes, TASKS[dataset])
+
+
+def network_cost(
+    cost: str,
+    codes: Codes,
+    task: ImageTask,
+    *,
+    channels: Sequence[int] = (16, 32, 64),
+    n_cells: int = 5,
+) -> NDArray[np.float64]:
+    """(n_arch,) millions of parameters ("params") or of multiply-adds ("flops") of topology cells.
+
+    The network: stem, a stage of n_cells cells at each width, a residual block between stages,
+    classifier. NATS adds the number of classes to the multiply-adds.
+    """
+    count = _weights if cost == "params" else _macs
+    n_conv3 = (codes == OPS.index("nor_conv_3x3")).sum(axis=1).astype(np.float64)
+    n_conv1 = (codes == OPS.index("nor_conv_1x1")).sum(axis=1).astype(np.float64)
+    total = np.full(len(codes), _fixed_cost(count, channels, task), dtype=np.float64)
+    for stage, width in enumerate(channels):
+        side = task.image_size >> stage
+        total += n_cells * n_conv3 * count(3, width, width, side)
+        total += n_cells * n_conv1 * count(1, width, width, side)
+    return total / 1e6
 
 
 def _weights(kernel: int, n_in: int, n_out: int, side: int) -> int:
@@ -153,7 +164,7 @@ def _head(count: LayerCount, width: int, task: ImageTask) -> int:
 
 def _fixed_cost(count: LayerCount, channels: Sequence[int], task: ImageTask) -> int:
     """What every network of the topology space has: stem, two residual blocks, head."""
-    total = count(3, 3, channels[0], task.image_size)
+    total = count(3, task.n_channels, channels[0], task.image_size)
     for stage in range(1, len(channels)):
         side = task.image_size >> stage
         total += _residual_block(count, channels[stage - 1], channels[stage], side)
@@ -310,7 +321,7 @@ class SizeSpace(SearchSpace):
 
 def _size_network_cost(cost: str, widths: Sequence[int], task: ImageTask) -> int:
     count = _weights if cost == "params" else _macs
-    total = count(3, 3, widths[0], task.image_size)
+    total = count(3, task.n_channels, widths[0], task.image_size)
     n_in, side = widths[0], task.image_size
     for layer, n_out in enumerate(widths):
         if layer % 2:

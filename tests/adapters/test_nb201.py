@@ -115,7 +115,7 @@ def test_wrong_content_is_one_error_and_no_store(content, home, tmp_path, how, z
 
     with pytest.raises(BadFile, match="NAS-Bench-201-v1_1-096897.pth"):
         pack(file)
-    assert store.names() == {}
+    assert store.imported() == {}
 
 
 def test_wrong_places_are_named(tmp_path, home):

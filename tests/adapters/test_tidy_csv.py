@@ -22,7 +22,8 @@ from harness.benchmark import Slice, Table
 from harness.builder import StoreBuilder
 from harness.errors import BadFile, HarnessError, InvalidSpec, StorageFailed, UnknownName
 from harness.files import sha256_of
-from harness.store import load, manifest, names, stores_folder, verify
+from harness.store import imported as imported_stores
+from harness.store import load, manifest, stores_folder, verify
 
 # The size space counts like an odometer of base 8, so its indices can be worked out by hand.
 ARCH_0, ARCH_1, ARCH_8 = "8:8:8:8:8", "8:8:8:8:16", "8:8:8:16:8"
@@ -257,7 +258,7 @@ def test_name_replaces_the_name_of_the_map(imported: Import, tmp_path: Path) -> 
     name = import_csv(tmp_path / "small.csv", tmp_path / "small.toml", "other")
 
     assert "other" == name
-    assert {"small", "other"} == set(names())
+    assert {"small", "other"} == set(imported_stores())
 
 
 def test_columns_of_one_slice_are_merged_by_seed_and_epoch(imported: Import) -> None:
@@ -464,7 +465,7 @@ def test_a_bad_tidy_file_is_refused_with_its_place(
         imported(content, TIDY_MAP)
 
     check_refused(error, "small.csv", fragments)
-    assert {} == names()
+    assert {} == imported_stores()
 
 
 def test_a_tidy_metric_without_unit_is_refused_with_its_place(imported: Import) -> None:
@@ -604,7 +605,7 @@ def test_a_bad_map_is_refused_with_its_place(
         imported(WIDE_CSV, WIDE_MAP.replace(old, new, 1))
 
     check_refused(error, "small.toml", fragments)
-    assert {} == names()
+    assert {} == imported_stores()
 
 
 TIDY_MAP_ERRORS = {

@@ -137,7 +137,7 @@ def test_one_broken_store_leaves_the_others_alone_and_is_repaired_by_importing(h
     make_store("two")
     (home / "stores" / "one.json").write_text("{")
 
-    assert store.names() == {"one": None, "two": None}
+    assert store.imported() == {"one": None, "two": None}
     assert len(load("two")) == 6
     make_store("one")
     assert store.verify("one") == []

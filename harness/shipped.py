@@ -1,0 +1,59 @@
+"""Benchmarks that come with the project: unpacked into the user's store at first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness import registry, store
+from harness.adapter import Adapter
+from harness.errors import BrokenStore
+from harness.files import locked, sha256_of
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A file that comes with the project, and who reads it as what."""
+
+    file: Path
+    source: str
+    adapter: Adapter
+
+
+@cache
+def shipped() -> dict[str, Shipped]:
+    """What ships, by the name of its store."""
+    adapters: list[Adapter] = [registry.get("adapter", n).offer for n in registry.names("adapter")]
+    return {
+        raw.store: Shipped(raw.shipped, raw.name, adapter)
+        for adapter in adapters
+        for raw in adapter.sources
+        if raw.shipped is not None and raw.shipped.exists()
+    }
+
+
+def unpack(name: str) -> None:
+    """Unpacks a shipped benchmark unless its store is there and was made from what ships now.
+
+    Does nothing for other names. Raises: StorageFailed, BadFile.
+    """
+    if name not in shipped():
+        return
+    # One process at a time, or the later one would replace files that the earlier has opened.
+    with locked(store.stores_folder() / f".shipped-{name}.lock"):
+        if is_outdated(name):
+            own = shipped()[name]
+            own.adapter.pack(own.source, own.file, mapping=None, jobs=1, progress=lambda *_: None)
+
+
+def is_outdated(name: str) -> bool:
+    """Whether the store of a shipped benchmark is missing, or made from another file."""
+    if name not in shipped():
+        return False
+    try:
+        manifest = store.read_json(store.stores_folder() / f"{name}.json")
+        made_from = manifest["provenance"]["sources"][0]["sha256"]
+    except (BrokenStore, LookupError):
+        return True
+    return bool(made_from != sha256_of(shipped()[name].file))

@@ -1,0 +1,1 @@
+"""Image data as arrays: one file a data set."""

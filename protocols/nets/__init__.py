@@ -1,0 +1,1 @@
+"""Networks in torch: one library of operations, one file a search space."""

@@ -1,0 +1,112 @@
+"""The network of NAS-Bench-201's topology space, at any width, depth, classes and input size.
+
+Dong and Yang, ICLR 2020: stem, three stages of N cells at C, 2C and 4C channels with a residual
+block of stride 2 between them, global pooling, classifier. C = 16, N = 5 is the benchmark's.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.arch import Arch
+from harness.spaces.nb201 import EDGES, N_NODES, OPS, OUTPUT
+from protocols.nets.ops import ReLUConvBN, nb201_op
+
+N_STAGES = 3
+
+
+def live_edges(code: tuple[int, ...]) -> list[int]:
+    """Edges that lie on a path from the cell's input to its output; none if there is no path."""
+    ops = [OPS[i] for i in code]
+    open_edges = [edge for edge in range(len(EDGES)) if ops[edge] != "none"]
+    fed, used = {0}, {OUTPUT}
+    for edge in open_edges:
+        target, source = EDGES[edge]
+        if source in fed:
+            fed.add(target)
+    for edge in reversed(open_edges):
+        target, source = EDGES[edge]
+        if target in used:
+            used.add(source)
+    return [e for e in open_edges if EDGES[e][1] in fed and EDGES[e][0] in used]
+
+
+@final
+class Cell(nn.Module):
+    """A cell: node j is the sum over i < j of op_ij(node i); (n, channels, h, w) keeps its shape.
+
+    only_live: edges that cannot change the output are not computed. They keep their parameters,
+    so the network is the same function with the same cost of parameters, made faster.
+    """
+
+    def __init__(self, code: tuple[int, ...], channels: int, *, only_live: bool = False) -> None:
+        super().__init__()
+        self.ops = nn.ModuleList(nb201_op(OPS[i], channels) for i in code)
+        self.computed = live_edges(code) if only_live else list(range(len(code)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        nodes: list[Tensor | None] = [x, *[None] * (N_NODES - 1)]
+        for edge in self.computed:
+            target, source = EDGES[edge]
+            term = self.ops[edge](nodes[source])
+            held = nodes[target]
+            nodes[target] = term if held is None else held + term
+        output = nodes[OUTPUT]
+        return torch.zeros_like(x) if output is None else output
+
+
+@final
+class ResidualBlock(nn.Module):
+    """Halves the side and changes the width: two 3x3 convolutions beside a pooled 1x1 shortcut."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.first = ReLUConvBN(n_in, n_out, 3, stride=2)
+        self.second = ReLUConvBN(n_out, n_out, 3)
+        self.shortcut = nn.Conv2d(n_in, n_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.avg_pool2d(x, 2)
+        out: Tensor = self.second(self.first(x)) + self.shortcut(pooled)
+        return out
+
+
+@final
+class Network(nn.Module):
+    """(n, n_in, side, side) images to (n, n_classes) logits; any side that 4 divides.
+
+    channels: C of the first stage. n_cells: N, cells a stage. only_live: see `Cell`.
+    """
+
+    def __init__(
+        self,
+        arch: Arch,
+        *,
+        n_classes: int,
+        channels: int = 16,
+        n_cells: int = 5,
+        n_in: int = 3,
+        only_live: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(n_in, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+        blocks: list[nn.Module] = []
+        for stage in range(N_STAGES):
+            width = channels << stage
+            if stage:
+                blocks.append(ResidualBlock(width // 2, width))
+            blocks += [Cell(arch.code, width, only_live=only_live) for _ in range(n_cells)]
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.BatchNorm2d(width)
+        self.classifier = nn.Linear(width, n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = F.relu(self.norm(self.blocks(self.stem(images))))
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
