@@ -84,12 +84,17 @@ def _trained_cells(table: ClassTable, path: Path) -> tuple[NDArray[np.intp], NDA
     representatives = SPACE.representatives
     if not np.array_equal(table.classes, np.unique(representatives)):
         raise BadFile(f"{path} does not list the functional classes of {SPACE.name}.")
-    trained = np.any([table.trained(epochs).any(axis=0) for epochs in table.schedules], axis=0)
-    if not trained.any():
+    if not _begun(table):
         raise BadFile(f"{path} holds no training yet.", "Go on with nas-harness build.")
+    trained = np.any([table.trained(epochs).any(axis=0) for epochs in _begun(table)], axis=0)
     row_of_cell = np.searchsorted(table.classes, representatives)
     indices = np.flatnonzero(trained[row_of_cell]).astype(np.int32)
     return row_of_cell[indices], indices
+
+
+def _begun(table: ClassTable) -> list[int]:
+    """Schedules of which anything is trained."""
+    return [epochs for epochs in table.schedules if table.trained(epochs).any()]
 
 
 def _dataset(table: ClassTable) -> str:
@@ -98,7 +103,7 @@ def _dataset(table: ClassTable) -> str:
 
 def _series(table: ClassTable) -> Iterator[tuple[Holding, NDArray[np.float32]]]:
     """Every slice with its (n_seed, n_epoch, n_class) values."""
-    for epochs in table.schedules:
+    for epochs in _begun(table):
         for split in SPLITS:
             for metric, values_of in METRICS.items():
                 at = Slice(_dataset(table), TRAINED_ON, split, metric, epochs)
@@ -116,7 +121,7 @@ def _costs(
     dataset = _dataset(table)
     for name in ("params", "flops"):
         yield Cost(name, dataset), _network_cost(name, table.settings, SPACE.codes[indices])
-    for epochs in table.schedules:
+    for epochs in _begun(table):
         for split, name, times in (
             ("train", "train_seconds", epochs),
             ("valid", "valid_seconds", 1),
@@ -140,12 +145,12 @@ def _network_cost(
 
 def _roles(table: ClassTable) -> Roles:
     """A method sees the validation accuracy; the long schedule is what is searched for."""
-    long, short = max(table.schedules), min(table.schedules)
+    long, short = max(_begun(table)), min(_begun(table))
     dataset = _dataset(table)
     return Roles(
         search=Slice(dataset, TRAINED_ON, "valid", "accuracy", long),
         truth=Slice(dataset, TRAINED_ON, "test", "accuracy", long),
-        short=Slice(dataset, TRAINED_ON, "valid", "accuracy", short),
+        short=Slice(dataset, TRAINED_ON, "valid", "accuracy", short) if short < long else None,
     )
 
 

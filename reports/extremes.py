@@ -82,10 +82,10 @@ def _extremes(
         item.title,
         item.published(),
         row_of=lambda value: value.method,
-        column_of=_column,
+        column_of=lambda value: _column(value, benchmark),
         fill=fill,
     )
-    datasets = nb201.held_datasets(benchmark)
+    datasets = list(nb201.datasets(benchmark).values())
     return Artefact(
         tables=(table,),
         card=card_of(
@@ -108,9 +108,9 @@ def _extremes(
     )
 
 
-def _column(value: PublishedValue) -> Column:
+def _column(value: PublishedValue, benchmark: Benchmark) -> Column:
     if value.metric == ACCURACY:
-        return Column(value.dataset, value.split)
+        return Column(nb201.shown(benchmark, value.dataset), value.split)
     return Column("", f"{value.metric} ({value.unit})")
 
 
@@ -119,16 +119,17 @@ def _cell(value: PublishedValue, benchmark: Benchmark, waits: Mapping[str, str])
         return Cell(None, value, reason=waits[value.method])
     if value.metric != ACCURACY:
         return Cell(None, value)
-    dataset = nb201.DATASETS[value.dataset]
+    dataset = nb201.datasets(benchmark).get(value.dataset)
     at = _slice(benchmark, dataset, value.split)
-    if at is None:
-        return Cell(None, value, reason=f"{benchmark.name} has no {dataset} {value.split} accuracy")
+    if dataset is None or at is None:
+        missing = f"{value.dataset} {value.split} accuracy"
+        return Cell(None, value, reason=f"{benchmark.name} has no {missing}")
     same = nb201.is_the_papers(benchmark, dataset)
     return compared(_measured(benchmark, at, value.method), value, same_benchmark=same)
 
 
-def _slice(benchmark: Benchmark, dataset: str, split: str) -> Slice | None:
-    roles = benchmark.roles.get(dataset)
+def _slice(benchmark: Benchmark, dataset: str | None, split: str) -> Slice | None:
+    roles = benchmark.roles.get(dataset) if dataset is not None else None
     found: Slice | None = getattr(roles, nb201.ROLES[split], None)
     return found
 
@@ -146,11 +147,12 @@ def _measured(benchmark: Benchmark, at: Slice, method: str) -> Measured:
 def _maxima_notes(benchmark: Benchmark, table: ResultTable) -> list[str]:
     """Where each maximum is, and where it differs from what the paper prints."""
     notes = []
+    of_group = {nb201.shown(benchmark, t): name for t, name in nb201.datasets(benchmark).items()}
     for column in table.columns:
         cell = table.cell(OPTIMAL, column.title)
         if cell.measured is None:
             continue
-        at = _slice(benchmark, nb201.DATASETS[column.group], column.name)
+        at = _slice(benchmark, of_group[column.group], column.name)
         assert at is not None
         found = _maximum(benchmark, at, column.title)
         ties = f", the first of {found.n_ties} cells that reach it" if found.n_ties > 1 else ""

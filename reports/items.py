@@ -47,7 +47,8 @@ class Item:
 
     id: such as "balenas:T1". needs: what it is made from, in words. waits_for: why it cannot be
     made yet, in words for a user. space: of the benchmark that it needs; None: it needs none.
-    unproven: what of it has never been run at the paper's scale; empty if nothing.
+    unproven: what of it has never been run at the paper's scale; empty if nothing. benchmark: the
+    one that it is about, where it is about one; it is made on another only if that is asked for.
     problem, requests, measure: behind `benchmark_problem`, `specs` and `build`.
     """
 
@@ -61,6 +62,7 @@ class Item:
     requests: Callable[[Table], list[RunSpec]] = no_runs
     measure: Callable[[Item, Table | None, Sequence[Record]], Artefact] | None = None
     unproven: str = ""
+    benchmark: str | None = None
 
     def __post_init__(self) -> None:
         if (self.measure is None) == (self.waits_for is None):

@@ -32,22 +32,36 @@ def is_the_papers(benchmark: Benchmark, dataset: str) -> bool:
     roles = benchmark.roles.get(dataset)
     return (
         roles is not None
+        and dataset in PAPER_SLICES
         and benchmark.space.name == SPACE
         and len(benchmark) == benchmark.space.size
         and all(getattr(roles, role) == at for role, at in PAPER_SLICES[dataset].items())
     )
 
 
-def held_datasets(benchmark: Benchmark) -> list[str]:
-    """The papers' data sets that the benchmark has roles for, by the harness's names."""
-    return [dataset for dataset in DATASETS.values() if dataset in benchmark.roles]
+def datasets(benchmark: Benchmark) -> dict[str, str]:
+    """The papers' names of data sets -> what of the benchmark is measured in their place.
+
+    That is the data set itself. A benchmark that has none of the papers' data sets answers in
+    place of the first with its own first, so that shapes can be compared.
+    """
+    held = {title: name for title, name in DATASETS.items() if name in benchmark.roles}
+    if held or not benchmark.roles:
+        return held
+    return {next(iter(DATASETS)): benchmark.datasets[0]}
+
+
+def shown(benchmark: Benchmark, title: str) -> str:
+    """The heading of a data set: the paper's name, and what stands in its place if another does."""
+    dataset = datasets(benchmark).get(title)
+    if dataset is None or dataset == DATASETS[title]:
+        return title
+    return f"{title} (here {dataset})"
 
 
 def no_datasets(benchmark: Benchmark) -> str | None:
-    """A reason where the benchmark has none of the papers' data sets."""
-    if held_datasets(benchmark):
-        return None
-    return f"{benchmark.name} has none of {', '.join(DATASETS.values())}"
+    """A reason where the benchmark has no data set with a declared truth."""
+    return None if benchmark.roles else f"{benchmark.name} declares no data set's truth"
 
 
 def seed_of(benchmark: Benchmark, at: Slice) -> Seed:
@@ -66,7 +80,7 @@ def seeds_in_words(benchmark: Benchmark, dataset: str) -> str:
 
 def not_the_papers(benchmark: Benchmark) -> list[str]:
     """A footnote for every data set on which this is not the papers' benchmark."""
-    if all(is_the_papers(benchmark, dataset) for dataset in held_datasets(benchmark)):
+    if all(is_the_papers(benchmark, dataset) for dataset in datasets(benchmark).values()):
         return []
     return [
         f"{benchmark.name} holds {holds(benchmark)} of {benchmark.space.name} and is not the"

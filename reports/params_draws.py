@@ -97,12 +97,13 @@ def draw_correlations(benchmark: Benchmark, dataset: str, n_cells: int, n_draws:
 
 
 def _artefact(item: Item, benchmark: Table, n_cells: int, n_draws: int) -> Artefact:
-    datasets = nb201.held_datasets(benchmark)
+    datasets = nb201.datasets(benchmark)
     found = {
-        dataset: draw_correlations(benchmark, dataset, n_cells, n_draws) for dataset in datasets
+        title: draw_correlations(benchmark, dataset, n_cells, n_draws)
+        for title, dataset in datasets.items()
     }
     published = {
-        nb201.DATASETS[value.dataset]: value
+        value.dataset: value
         for value in item.published()
         if value.method == PARAMS and value.space == "NB201"
     }
@@ -111,24 +112,27 @@ def _artefact(item: Item, benchmark: Table, n_cells: int, n_draws: int) -> Artef
         item.title,
         item.published(),
         row_of=lambda value: value.method,
-        column_of=_column,
+        column_of=lambda value: _column(value, benchmark),
         fill=lambda value: _cell(value, benchmark, found),
     )
-    printed = {dataset: float(published[dataset].text) for dataset in datasets}
+    printed = {title: float(published[title].text) for title in found}
     plot = distributions(
-        [_distribution(dataset, draws, printed[dataset]) for dataset, draws in found.items()],
+        [
+            Distribution(nb201.shown(benchmark, title), draws.values, draws.whole, printed[title])
+            for title, draws in found.items()
+        ],
         x_label="Spearman correlation",
         caption=f"Rank correlation of the parameter count with test accuracy on {n_draws:,} draws"
         f" of {n_cells} cells, on the whole space, and as published.",
     )
     return Artefact(
-        tables=(table, _draws_table(item, found, printed, n_cells)),
+        tables=(table, _draws_table(item, benchmark, found, printed, n_cells)),
         card=card_of(
             benchmark,
-            datasets=datasets,
+            datasets=list(datasets.values()),
             roles=("truth",),
-            seeds=f"{nb201.seeds_in_words(benchmark, datasets[0])}; draws from the stream"
-            f' "{STREAM}" of seed 0',
+            seeds=nb201.seeds_in_words(benchmark, next(iter(datasets.values())))
+            + f'; draws from the stream "{STREAM}" of seed 0',
             selection="none; parameters in closed form are ranked against test accuracy",
             n=f"{n_draws:,} draws of {n_cells} cells without replacement",
         ),
@@ -137,8 +141,9 @@ def _artefact(item: Item, benchmark: Table, n_cells: int, n_draws: int) -> Artef
     )
 
 
-def _column(value: PublishedValue) -> Column:
-    return Column(value.space, value.dataset if value.space == "NB201" else "")
+def _column(value: PublishedValue, benchmark: Benchmark) -> Column:
+    in_space = value.space == "NB201"
+    return Column(value.space, nb201.shown(benchmark, value.dataset) if in_space else "")
 
 
 def _cell(value: PublishedValue, benchmark: Benchmark, found: dict[str, Draws]) -> Cell:
@@ -146,29 +151,27 @@ def _cell(value: PublishedValue, benchmark: Benchmark, found: dict[str, Draws]) 
         return Cell(None, value, reason=reasons.FINE_TUNING)
     if value.space != "NB201":
         return Cell(None, value, reason=OTHER_SPACES)
-    dataset = nb201.DATASETS[value.dataset]
-    if dataset not in found:
-        return Cell(None, value, reason=f"{benchmark.name} has no {dataset}")
-    draws = found[dataset]
+    if value.dataset not in found:
+        return Cell(None, value, reason=f"{benchmark.name} has no {value.dataset}")
+    draws = found[value.dataset]
     low, high = draws.interval
     assert value.mean is not None
     return compared(
         draws.measured(),
         value,
-        same_benchmark=nb201.is_the_papers(benchmark, dataset),
+        same_benchmark=nb201.is_the_papers(benchmark, nb201.datasets(benchmark)[value.dataset]),
         same_spread=False,
         note=f"whole space {draws.whole:.3f}; 95 % of draws in {low:.3f} to {high:.3f};"
         f" published value at percentile {draws.percentile(value.mean):.1f}",
     )
 
 
-def _distribution(dataset: str, draws: Draws, published: float) -> Distribution:
-    title = next(title for title, name in nb201.DATASETS.items() if name == dataset)
-    return Distribution(title, draws.values, draws.whole, published)
-
-
 def _draws_table(
-    item: Item, found: dict[str, Draws], printed: dict[str, float], n_cells: int
+    item: Item,
+    benchmark: Benchmark,
+    found: dict[str, Draws],
+    printed: dict[str, float],
+    n_cells: int,
 ) -> ResultTable:
     """The distribution over draws in numbers, a row a data set."""
     group = f"Draws of {n_cells} cells"
@@ -181,14 +184,12 @@ def _draws_table(
         Column("", "its percentile", 1),
     )
     rows = []
-    for title, dataset in nb201.DATASETS.items():
-        if dataset in found:
-            draws = found[dataset]
-            low, high = draws.interval
-            numbers = (low, high, draws.whole, printed[dataset])
-            percentile = Measured(draws.percentile(printed[dataset]), unit="percentile")
-            cells = [Cell(draws.measured()), *(Cell(Measured(number)) for number in numbers)]
-            rows.append(Row(title, (*cells, Cell(percentile))))
+    for title, draws in found.items():
+        low, high = draws.interval
+        numbers = (low, high, draws.whole, printed[title])
+        percentile = Measured(draws.percentile(printed[title]), unit="percentile")
+        cells = [Cell(draws.measured()), *(Cell(Measured(number)) for number in numbers)]
+        rows.append(Row(nb201.shown(benchmark, title), (*cells, Cell(percentile))))
     return ResultTable(
         item.id, "Parameters over draws", columns, tuple(rows), row_header="Data set"
     )

@@ -70,39 +70,42 @@ def query_methods_item(
 
 
 def suite_specs(benchmark: Benchmark, n_seeds: int) -> list[RunSpec]:
-    """The suite's runs for this table: budgets become queries where no seconds are recorded."""
+    """The suite's runs for this table, on its data sets, with budgets that it can charge."""
     from harness.config import read_suite
 
-    datasets = _datasets(benchmark)
+    here = {nb201.DATASETS[title]: dataset for title, dataset in _datasets(benchmark).items()}
     specs = [
         spec
         for spec in read_suite(SUITE, benchmark=benchmark.name)
         if spec.method in METHODS.values()
-        and spec.setting["dataset"] in datasets
+        and spec.setting["dataset"] in here
         and spec.seed < n_seeds
     ]
-    return [_adapted(spec, benchmark) for spec in specs]
+    return [_adapted(spec, benchmark, here[spec.setting["dataset"]]) for spec in specs]
 
 
-def _datasets(benchmark: Benchmark) -> list[str]:
-    return [d for d in nb201.held_datasets(benchmark) if benchmark.roles[d].short is not None]
+def _datasets(benchmark: Benchmark) -> dict[str, str]:
+    """As `nb201.datasets`, of those with a short schedule."""
+    held = nb201.datasets(benchmark)
+    return {title: name for title, name in held.items() if benchmark.roles[name].short is not None}
 
 
-def _adapted(spec: RunSpec, benchmark: Benchmark) -> RunSpec:
-    setting = dict(spec.setting)
-    dataset = setting["dataset"]
+def _adapted(spec: RunSpec, benchmark: Benchmark, dataset: str) -> RunSpec:
+    setting = {**spec.setting, "dataset": dataset}
     short = benchmark.roles[dataset].named("short")
     if (label := benchmark.holding(short).label) is not None:
         setting["oracle_seed"] = label
     setting["truth_seed"] = nb201.seed_of(benchmark, benchmark.roles[dataset].truth)
-    if not records_seconds(benchmark, dataset):
+    if not has_the_papers_seconds(benchmark, dataset):
         setting.pop("budget_seconds", None)
         setting["budget_queries"] = QUERIES
     return replace(spec, setting=setting)
 
 
-def records_seconds(benchmark: Benchmark, dataset: str) -> bool:
-    """Whether a query of the short schedule can be charged in simulated seconds."""
+def has_the_papers_seconds(benchmark: Benchmark, dataset: str) -> bool:
+    """Whether a query of the short schedule is charged in the seconds of the papers' budgets."""
+    if dataset not in nb201.PAPER_SLICES:
+        return False
     short = benchmark.roles[dataset].named("short")
     try:
         for cost in ("train_seconds", "valid_seconds"):
@@ -171,8 +174,8 @@ def _runs(records: Sequence[Record], method: str, dataset: str, in_seconds: bool
 def _artefact(
     item: Item, benchmark: Table, records: Sequence[Record], waits: Mapping[str, str]
 ) -> Artefact:
-    datasets = _datasets(benchmark)
-    in_seconds = all(records_seconds(benchmark, dataset) for dataset in datasets)
+    datasets = list(_datasets(benchmark).values())
+    in_seconds = all(has_the_papers_seconds(benchmark, dataset) for dataset in datasets)
     found = {
         (method, dataset): _runs(records, method, dataset, in_seconds)
         for method in METHODS.values()
@@ -187,14 +190,14 @@ def _artefact(
         item.title,
         item.published(),
         row_of=lambda value: value.method,
-        column_of=lambda value: Column("", value.dataset),
+        column_of=lambda value: Column("", nb201.shown(benchmark, value.dataset)),
         fill=fill,
     )
     n_seeds = len(next(iter(found.values())).final)
     return Artefact(
         tables=(table,),
         card=_card(benchmark, datasets, records, n_seeds),
-        plots=(_trajectories(found, datasets, in_seconds, n_seeds),),
+        plots=(_trajectories(benchmark, found, in_seconds, n_seeds),),
         footnotes=(
             *([] if in_seconds else [_budget_note(benchmark)]),
             REPRINT_NOTE,
@@ -211,17 +214,19 @@ def _cell(
 ) -> Cell:
     if value.method not in METHODS:
         return Cell(None, value, reason=waits[value.method])
-    dataset = nb201.DATASETS[value.dataset]
-    runs = found.get((METHODS[value.method], dataset))
-    if runs is None:
-        return Cell(None, value, reason=f"{benchmark.name} has no short schedule of {dataset}")
+    dataset = _datasets(benchmark).get(value.dataset)
+    if dataset is None:
+        missing = f"short schedule of {value.dataset}"
+        return Cell(None, value, reason=f"{benchmark.name} has no {missing}")
+    runs = found[METHODS[value.method], dataset]
     same = nb201.is_the_papers(benchmark, dataset)
     return compared(runs.measured(), value, same_benchmark=same)
 
 
 def _budget_note(benchmark: Benchmark) -> str:
     return (
-        f"{benchmark.name} records no training seconds, so each search here gets {QUERIES} queries."
+        f"{benchmark.name} does not record the seconds that the paper's budget is counted in, so"
+        f" each search here gets {QUERIES} queries."
         " That budget is ours; the paper's is 20,000, 40,000 and 120,000 simulated seconds, which"
         " buy 130 to 340 queries on each data set at the seconds that NATS-Bench records for its"
         " cells 0, 11 and 284. The figure shows what other budgets give."
@@ -253,22 +258,21 @@ def _budget(setting: Mapping[str, object]) -> str:
     seconds, queries = setting.get("budget_seconds"), setting.get("budget_queries")
     if seconds is not None:
         return f"{seconds:,} simulated seconds"
-    return f"{queries} queries (ours; the table records no seconds)"
+    return f"{queries} queries (ours; the table does not record the paper's seconds)"
 
 
 def _trajectories(
+    benchmark: Benchmark,
     found: Mapping[tuple[str, str], Runs],
-    datasets: Sequence[str],
     in_seconds: bool,
     n_runs: int,
 ) -> Plot:
-    title_of = {name: title for title, name in nb201.DATASETS.items()}
     panels = []
-    for dataset in datasets:
+    for title, dataset in _datasets(benchmark).items():
         own = {row: found[method, dataset] for row, method in METHODS.items()}
         grid = _grid([spent for runs in own.values() for spent in runs.spent], in_seconds)
         curves = tuple(runs.curve(row, grid) for row, runs in own.items())
-        panels.append(CurvePanel(title_of[dataset], curves))
+        panels.append(CurvePanel(nb201.shown(benchmark, title), curves))
     unit = "simulated seconds" if in_seconds else "queries"
     return anytime(
         panels,

@@ -27,6 +27,9 @@ TEST_NOTE = (
     " data set, only on validation and test images together. The thesis draws that curve as"
     ' validation; here it is named "valid+test (contains test)".'
 )
+UNPROVEN = (
+    "made on mini201 and on generated tables only: the real files at hand hold 3 architectures"
+)
 TRUTH_NOTE = "Truth is the final test accuracy of the long schedule in all panels."
 
 
@@ -42,14 +45,14 @@ class Ranker:
 class Schedule:
     """One panel: a data set and a training schedule of which the table stores losses."""
 
+    heading: str
     dataset: str
     trained_on: str
     epochs: int
 
     @property
     def title(self) -> str:
-        shown = next(title for title, name in nb201.DATASETS.items() if name == self.dataset)
-        return f"{shown}, {self.epochs}-epoch schedule"
+        return f"{self.heading}, {self.epochs}-epoch schedule"
 
     def slice(self, split: str, metric: str) -> Slice:
         """The slice of this schedule."""
@@ -59,26 +62,33 @@ class Schedule:
 def rank_curves_item(
     name: str,
     title: str,
-    datasets: Sequence[str],
+    titles: Sequence[str],
     *,
     all_schedules: bool,
-    n_cells: int = N_CELLS,
+    n_cells: int | None = N_CELLS,
     n_draws: int = N_DRAWS,
+    benchmark: str | None = None,
 ) -> Item:
     """A figure of rank correlations against the epoch.
 
-    all_schedules: a panel for every schedule of a data set, or only for the one of its truth.
+    titles: the paper's names of the data sets. all_schedules: a panel for every schedule of a data
+    set, or only for the one of its truth. n_cells: of a draw; None: the whole space, once.
+    benchmark: see `Item`.
     """
+    if n_cells is None:
+        n_draws = 1
 
     def panels(benchmark: Table) -> list[Schedule]:
-        return [s for d in datasets for s in _schedules(benchmark, d, all_schedules)]
+        held = [title for title in titles if title in nb201.datasets(benchmark)]
+        return [s for title in held for s in _schedules(benchmark, title, all_schedules)]
 
     def problem(benchmark: Table) -> str | None:
         if not panels(benchmark):
-            return f"{benchmark.name} stores no training losses of {' or '.join(datasets)}"
-        if len(benchmark) < n_cells:
+            return f"{benchmark.name} stores no training losses of {' or '.join(titles)}"
+        if len(benchmark) < (n_cells or benchmark.space.size):
             held = f"{len(benchmark):,} of {benchmark.space.size:,} archs"
-            return f"{benchmark.name} holds {held}; the thesis draws {n_cells}"
+            wanted = f"the thesis draws {n_cells}" if n_cells else "all are ranked"
+            return f"{benchmark.name} holds {held}; {wanted}"
         return None
 
     def requests(benchmark: Table) -> list[RunSpec]:
@@ -102,19 +112,19 @@ def rank_curves_item(
         problem=problem,
         requests=requests,
         measure=measure,
-        unproven="made on generated tables only: the real files at hand hold 3 architectures",
+        unproven="" if benchmark else UNPROVEN,
+        benchmark=benchmark,
     )
 
 
-def _schedules(benchmark: Benchmark, dataset: str, every: bool) -> Iterator[Schedule]:
+def _schedules(benchmark: Benchmark, title: str, every: bool) -> Iterator[Schedule]:
     """Schedules of which the training loss of every epoch is held, the longest first."""
-    if dataset not in benchmark.roles:
-        return
+    dataset = nb201.datasets(benchmark)[title]
     roles = benchmark.roles[dataset]
     trained_on = (roles.search or roles.truth).trained_on
     held = sorted({at.epochs for at in benchmark.holdings if at.dataset == dataset}, reverse=True)
     for epochs in held:
-        schedule = Schedule(dataset, str(trained_on), epochs)
+        schedule = Schedule(nb201.shown(benchmark, title), dataset, str(trained_on), epochs)
         if (every or epochs == roles.truth.epochs) and _has_curve(
             benchmark, schedule.slice("train", "loss")
         ):
@@ -142,7 +152,9 @@ def _rankers(benchmark: Benchmark, schedule: Schedule) -> list[Ranker]:
     return found
 
 
-def _spec(benchmark: Table, schedule: Schedule, ranker: Ranker, draw: int, n_cells: int) -> RunSpec:
+def _spec(
+    benchmark: Table, schedule: Schedule, ranker: Ranker, draw: int, n_cells: int | None
+) -> RunSpec:
     truth = benchmark.roles[schedule.dataset].truth
     setting = {
         "dataset": schedule.dataset,
@@ -206,9 +218,12 @@ def _artefact(
     benchmark: Table,
     panels: Sequence[Schedule],
     records: Sequence[Record],
-    n_cells: int,
+    n_cells: int | None,
     n_draws: int,
 ) -> Artefact:
+    over = f"on {n_draws} draws of {n_cells} cells: mean and one standard deviation"
+    if n_cells is None:
+        over = f"over all {len(benchmark):,} cells"
     found = {
         panel: [_ranked(ranker, panel.dataset, records) for ranker in _rankers(benchmark, panel)]
         for panel in panels
@@ -216,8 +231,8 @@ def _artefact(
     plot = rank_correlation(
         [CurvePanel(p.title, tuple(r.curve() for r in ranked)) for p, ranked in found.items()],
         n_draws=n_draws,
-        caption=f"Spearman's rank correlation of each score with final test accuracy, after every"
-        f" epoch, on {n_draws} draws of {n_cells} cells: mean and one standard deviation.",
+        caption="Spearman's rank correlation of each score with final test accuracy, after every"
+        f" epoch, {over}.",
     )
     datasets = list(dict.fromkeys(panel.dataset for panel in panels))
     slices = [
@@ -231,10 +246,13 @@ def _artefact(
             benchmark,
             datasets=datasets,
             roles=("truth",),
-            seeds=f"{nb201.seeds_in_words(benchmark, datasets[0])}; draws 0 to {n_draws - 1}",
+            seeds=nb201.seeds_in_words(benchmark, datasets[0])
+            + (f"; draws 0 to {n_draws - 1}" if n_cells else ""),
             selection="none; all drawn cells are ranked, losses negated",
             recipe=f"protocol {PROTOCOL}",
-            n=f"{n_draws} draws of {n_cells} cells without replacement",
+            n=f"{n_draws} draws of {n_cells} cells without replacement"
+            if n_cells
+            else f"all {len(benchmark):,} cells",
             extra_slices=slices,
         ),
         plots=(plot,),

@@ -127,7 +127,8 @@ def _choose(item: Item, benchmark: str | None) -> Table | None:
     if item.space is None:
         return None
     problems = []
-    for name in [benchmark] if benchmark else _candidates(item.space):
+    named = benchmark or item.benchmark
+    for name in [named] if named else _candidates(item.space):
         table = store.load(name)
         problem = item.benchmark_problem(table)
         if problem is None:

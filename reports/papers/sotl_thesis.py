@@ -66,13 +66,13 @@ PAPER = Paper(
         rank_curves_item(
             "sotl_thesis:F4.4",
             "Rank correlation against epoch, CIFAR-10",
-            ["cifar10"],
+            ["CIFAR-10"],
             all_schedules=True,
         ),
         rank_curves_item(
             "sotl_thesis:F4.5",
             "Rank correlation against epoch, CIFAR-100 and ImageNet16-120",
-            ["cifar100", "ImageNet16-120"],
+            ["CIFAR-100", "ImageNet16-120"],
             all_schedules=False,
         ),
         _tuned("F4.6", "Rank correlation during fine-tuning"),
