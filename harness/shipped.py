@@ -48,12 +48,13 @@ def unpack(name: str) -> None:
 
 
 def is_outdated(name: str) -> bool:
-    """Whether the store of a shipped benchmark is missing, or made from another file."""
+    """Whether the store of a shipped benchmark is missing, or made from another file or reader."""
     if name not in shipped():
         return False
+    own = shipped()[name]
     try:
-        manifest = store.read_json(store.stores_folder() / f"{name}.json")
-        made_from = manifest["provenance"]["sources"][0]["sha256"]
+        made = store.read_json(store.stores_folder() / f"{name}.json")["provenance"]
+        made_from = made["adapter_version"], made["sources"][0]["sha256"]
     except (BrokenStore, LookupError):
         return True
-    return bool(made_from != sha256_of(shipped()[name].file))
+    return made_from != (own.adapter.version, sha256_of(own.file))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class Schedule:
 def rank_curves_item(
     name: str,
     title: str,
-    titles: Sequence[str],
+    titles: Sequence[str] | None,
     *,
     all_schedules: bool,
     n_cells: int | None = N_CELLS,
@@ -71,7 +71,8 @@ def rank_curves_item(
 ) -> Item:
     """A figure of rank correlations against the epoch.
 
-    titles: the paper's names of the data sets. all_schedules: a panel for every schedule of a data
+    titles: the paper's names of the data sets; None: all of the benchmark, by its own names, for
+    an item that is of no paper. all_schedules: a panel for every schedule of a data
     set, or only for the one of its truth. n_cells: of a draw; None: the whole space, once.
     benchmark: see `Item`.
     """
@@ -79,12 +80,15 @@ def rank_curves_item(
         n_draws = 1
 
     def panels(benchmark: Table) -> list[Schedule]:
-        held = [title for title in titles if title in nb201.datasets(benchmark)]
-        return [s for title in held for s in _schedules(benchmark, title, all_schedules)]
+        return [
+            schedule
+            for heading, dataset in _headings(benchmark, titles).items()
+            for schedule in _schedules(benchmark, heading, dataset, all_schedules)
+        ]
 
     def problem(benchmark: Table) -> str | None:
         if not panels(benchmark):
-            return f"{benchmark.name} stores no training losses of {' or '.join(titles)}"
+            return f"{benchmark.name} stores no training losses of {' or '.join(titles or ['any'])}"
         if len(benchmark) < (n_cells or benchmark.space.size):
             held = f"{len(benchmark):,} of {benchmark.space.size:,} archs"
             wanted = f"the thesis draws {n_cells}" if n_cells else "all are ranked"
@@ -101,7 +105,9 @@ def rank_curves_item(
 
     def measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
-        return _artefact(item, benchmark, panels(benchmark), records, n_cells, n_draws)
+        artefact = _artefact(item, benchmark, panels(benchmark), records, n_cells, n_draws)
+        notes = nb201.not_the_papers(benchmark) if titles is not None else []
+        return replace(artefact, footnotes=(*artefact.footnotes, *notes))
 
     return Item(
         name,
@@ -117,14 +123,21 @@ def rank_curves_item(
     )
 
 
-def _schedules(benchmark: Benchmark, title: str, every: bool) -> Iterator[Schedule]:
+def _headings(benchmark: Benchmark, titles: Sequence[str] | None) -> dict[str, str]:
+    """Heading -> data set of the benchmark, of those that it has."""
+    if titles is None:
+        return {dataset: dataset for dataset in benchmark.datasets}
+    held = nb201.datasets(benchmark)
+    return {nb201.shown(benchmark, title): held[title] for title in titles if title in held}
+
+
+def _schedules(benchmark: Benchmark, heading: str, dataset: str, every: bool) -> Iterator[Schedule]:
     """Schedules of which the training loss of every epoch is held, the longest first."""
-    dataset = nb201.datasets(benchmark)[title]
     roles = benchmark.roles[dataset]
     trained_on = (roles.search or roles.truth).trained_on
     held = sorted({at.epochs for at in benchmark.holdings if at.dataset == dataset}, reverse=True)
     for epochs in held:
-        schedule = Schedule(nb201.shown(benchmark, title), dataset, str(trained_on), epochs)
+        schedule = Schedule(heading, dataset, str(trained_on), epochs)
         if (every or epochs == roles.truth.epochs) and _has_curve(
             benchmark, schedule.slice("train", "loss")
         ):
@@ -229,7 +242,10 @@ def _artefact(
         for panel in panels
     }
     plot = rank_correlation(
-        [CurvePanel(p.title, tuple(r.curve() for r in ranked)) for p, ranked in found.items()],
+        [
+            CurvePanel(f"{p.heading}\n{p.epochs}-epoch schedule", tuple(r.curve() for r in ranked))
+            for p, ranked in found.items()
+        ],
         n_draws=n_draws,
         caption="Spearman's rank correlation of each score with final test accuracy, after every"
         f" epoch, {over}.",
@@ -256,7 +272,7 @@ def _artefact(
             extra_slices=slices,
         ),
         plots=(plot,),
-        footnotes=(*_notes(found), *nb201.not_the_papers(benchmark)),
+        footnotes=tuple(_notes(found)),
     )
 
 

@@ -17,7 +17,7 @@ PAPER = Paper(
         rank_curves_item(
             "mini201:curves",
             "Rank correlation against epoch over the whole space",
-            ["CIFAR-10"],
+            None,
             all_schedules=True,
             n_cells=None,
             benchmark=BENCHMARK,

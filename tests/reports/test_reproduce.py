@@ -43,12 +43,16 @@ def test_figures_are_written_and_referenced(small, tmp_path):
     assert "{sotl_thesis_T4.5.pdf}" in (tmp_path / "sotl_thesis_T4.5.tex").read_text("utf-8")
 
 
-def test_without_a_benchmark_items_are_skipped_with_a_reason(home, tmp_path):
+def test_without_an_import_items_are_made_on_what_ships(home, tmp_path):
     summary = reproduce(["freedarts"], out=tmp_path)
 
-    assert summary.done == ()
-    assert len(summary.skipped) == 12
-    assert "no benchmark of the space nb201 is imported" in summary.skipped["freedarts:T1"]
+    assert summary.benchmarks == {"freedarts:T1": "mini201"}
+    assert summary.verdicts == {"freedarts:T1": {"other benchmark": 4}}
+    assert len(summary.skipped) == 11
+
+
+def test_what_ships_is_taken_last(small, tmp_path):
+    assert reproduce(["balenas:T1"], out=tmp_path).benchmarks == {"balenas:T1": "small"}
 
 
 def test_the_namesake_is_taken_first_then_the_largest(small, tmp_path):
@@ -64,10 +68,13 @@ def test_the_namesake_is_taken_first_then_the_largest(small, tmp_path):
 
 
 def test_all_problems_are_told(small):
-    ok, reason = can_run(all_items()["sotl_thesis:F4.4"])
+    ok, reason = can_run(all_items()["sotl_thesis:F4.5"])
 
     assert not ok
-    assert reason == "small stores no training losses of cifar10"
+    assert reason == "; ".join(
+        f"{name} stores no training losses of CIFAR-100 or ImageNet16-120"
+        for name in ("small", "mini201")
+    )
     assert can_run(all_items()["balenas:T1"]) == (True, "")
     assert can_run(all_items()["balenas:T2"])[0] is False
     assert can_run(all_items()["sotl_thesis:T3.1"]) == (True, "")
