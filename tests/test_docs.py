@@ -1,0 +1,63 @@
+"""docs/: generated sections are as generated, commands run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.store import set_alias
+from reports import mini201_sheet
+
+DOCS = Path(__file__).parents[1] / "docs"
+SHEET = (DOCS / "mini201.md").read_text(encoding="utf-8")
+
+
+def test_the_data_sheets_numbers_are_as_generated(home, data):
+    from harness import registry
+
+    name = registry.adapter_of("csv").pack(
+        "csv",
+        data / "nb201" / "nb201.csv.gz",
+        mapping="nb201_dump",
+        jobs=1,
+        progress=lambda *_: None,
+    )
+    set_alias("nb201", name)
+    section = re.search(r"<!-- sheet: begin -->\n(.*)\n<!-- sheet: end -->", SHEET, re.S)
+
+    assert section[1] == mini201_sheet.sheet()
+
+
+def test_the_data_sheets_commands_run(home, tmp_path):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    commands = [
+        line.removeprefix("$ ")
+        for block in re.findall(r"```console\n(.*?)```", SHEET, re.S)
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
+
+    assert len(commands) == 3
+    for command in commands:
+        subprocess.run(
+            command, shell=True, cwd=tmp_path, env={**os.environ, "PATH": path}, check=True
+        )
+
+
+def test_the_settings_that_the_sheet_tells_are_those_of_the_build():
+    from protocols.mini201 import CHANNELS, LONG, N_CELLS, SHORT, TASK
+
+    told = (
+        f"{TASK.size} x {TASK.size} pixels",
+        f"enlarged 1 to {TASK.largest_scale} times",
+        f"tangent of {TASK.largest_turn}",
+        f"standard deviation of {TASK.noise} of 255",
+        f"C = {CHANNELS} channels and N = {N_CELLS} cell",
+        f"batches of {LONG.batch_size}",
+        f"learning rate {LONG.lr}",
+        f"{LONG.epochs} epochs, which is the truth, and {SHORT.epochs} epochs",
+    )
+
+    assert [text for text in told if text not in " ".join(SHEET.split())] == []
+    assert TASK.n_patches == 0
