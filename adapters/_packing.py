@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters._training_runs import Layout, Measured
-from harness.arch import SearchSpace
+from harness.arch import ListedSpace
 from harness.benchmark import UNITS, Cost, Holding, Roles, Slice, Table
 from harness.builder import Provenance, StoreBuilder
 from harness.errors import BadFile, HarnessError, InvalidSpec
@@ -156,7 +156,7 @@ class Packing:
     def commit(
         self,
         paths: Sequence[Path],
-        space: SearchSpace,
+        space: ListedSpace,
         roles: Mapping[str, Roles],
         provenance: Callable[[list[str]], Provenance],
     ) -> str:
@@ -296,7 +296,7 @@ def roles_held(roles: Mapping[str, Roles], chunks: Iterable[Chunk]) -> dict[str,
 
 
 def in_memory(
-    name: str, space: SearchSpace, archs: Mapping[int, Measured], roles: Mapping[str, Roles]
+    name: str, space: ListedSpace, archs: Mapping[int, Measured], roles: Mapping[str, Roles]
 ) -> Table:
     """A benchmark that holds the architectures in memory, for live objects."""
     chunks = [make_chunk(archs, name)]

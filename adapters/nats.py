@@ -26,11 +26,11 @@ from adapters._packing import (
 from adapters._pickles import MAX_RAW_BYTES, memory_limit, unpickle_arch
 from adapters._training_runs import Measured, live_states, measured, roles
 from harness.adapter import Adapter, Progress, RawSource
-from harness.arch import SearchSpace
+from harness.arch import ListedSpace
 from harness.benchmark import Table
 from harness.builder import Provenance, Source
 from harness.errors import BadFile, InvalidSpec
-from harness.spaces import space
+from harness.spaces import listed_space
 
 ARCH_FILE = re.compile(r"(\d{6})\.pickle\.pbz2")
 META_FILE = "meta.pickle.pbz2"
@@ -120,7 +120,7 @@ class Nats(Adapter):
         if mapping is not None:
             raise InvalidSpec(f"{source} takes no --map.")
         kind = KINDS[source]
-        of_space = space(kind.space)
+        of_space = listed_space(kind.space)
         meta, members = _members(path)
         texts = _check_meta(meta, source, of_space)
         with Packing(source, "nats") as packing:
@@ -191,7 +191,7 @@ def _index(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _check_meta(meta: Member, source: str, of_space: SearchSpace) -> list[str]:
+def _check_meta(meta: Member, source: str, of_space: ListedSpace) -> list[str]:
     """The official texts by index.
 
     Raises: BadFile if the list is not the one of this space in the official order.
@@ -202,7 +202,7 @@ def _check_meta(meta: Member, source: str, of_space: SearchSpace) -> list[str]:
     if texts == [of_space.format(arch) for arch in of_space]:
         return texts
     n_found = len(texts) if isinstance(texts, list) else 0
-    other = [name for name, kind in KINDS.items() if space(kind.space).size == n_found]
+    other = [name for name, kind in KINDS.items() if listed_space(kind.space).size == n_found]
     remedy = f"This is {other[0]}." if other and other[0] != source else "Download it again."
     raise BadFile(
         f"{meta.where} lists {n_found} architectures, not the {of_space.size} of {source} in"
@@ -292,7 +292,7 @@ def wrap(api: Any, indices: Iterable[int] | None = None) -> Table:
     if not chosen:
         raise InvalidSpec("The object holds no architecture in memory.", "Name some: indices=…")
     archs = {index: measured(live_states(api, index), f"index {index}") for index in chosen}
-    return in_memory(source, space(kind.space), archs, roles(kind.longest, kind.short))
+    return in_memory(source, listed_space(kind.space), archs, roles(kind.longest, kind.short))
 
 
 ADAPTER = Nats()

@@ -19,7 +19,7 @@ from harness.adapter import Adapter, Progress, RawSource
 from harness.benchmark import Table
 from harness.builder import Provenance, Source
 from harness.errors import BadFile, InvalidSpec
-from harness.spaces import space
+from harness.spaces import listed_space
 
 EPOCHS_OF = {"full": "200", "less": "12"}
 NAMED_DIGITS = re.compile(r"NAS-Bench-201-v1_\d-([0-9a-f]{6})\.pth")
@@ -65,7 +65,9 @@ class Nb201(Adapter):
             if not paths:
                 raise BadFile(f"{path} holds no architecture.", "Download it again.")
             provenance = Provenance("nb201", self.version, (raw,), LICENCE, CITATION)
-            return packing.commit(paths, space("nb201"), roles(200, 12), lambda _: provenance)
+            return packing.commit(
+                paths, listed_space("nb201"), roles(200, 12), lambda _: provenance
+            )
 
 
 def _source(path: Path) -> Source:
@@ -102,7 +104,7 @@ def _archs(
 
     Raises: BadFile if an architecture is not where the official order has it, or comes twice.
     """
-    texts = [space("nb201").format(arch) for arch in space("nb201")]
+    texts = [listed_space("nb201").format(arch) for arch in listed_space("nb201")]
     index, states, seen = -1, dict[str, Any](), set[int]()
     for event in stream_pth(path, progress):
         if isinstance(event, MetaArchs):
@@ -139,7 +141,7 @@ def wrap(api: Any, indices: Iterable[int] | None = None) -> Table:
     if not chosen:
         raise InvalidSpec("The object holds no architecture.", "Name some: indices=…")
     archs = {index: measured(live_states(api, index), f"index {index}") for index in chosen}
-    return in_memory("nb201-v1_1", space("nb201"), archs, roles(200, 12))
+    return in_memory("nb201-v1_1", listed_space("nb201"), archs, roles(200, 12))
 
 
 ADAPTER = Nb201()

@@ -34,6 +34,7 @@ from adapters._csv_map import (
     unit_of,
 )
 from harness.adapter import Adapter, Progress, RawSource
+from harness.arch import ListedSpace
 from harness.benchmark import UNSTATED, Cost, Holding, Roles, Seed, Slice
 from harness.builder import Provenance, Source, StoreBuilder
 from harness.errors import BadFile, HarnessError, InvalidSpec
@@ -224,9 +225,9 @@ def _ragged(file: Path, line: int, cells: list[str], header: list[str]) -> BadFi
 
 @dataclass(frozen=True)
 class _Archs:
-    """The architectures of a file, in the official order.
+    """The architectures of a file, in the official order, or in the file's where there is none.
 
-    indices: (n_arch,) official indices; codes: (n_arch, n_positions); of_row: for every row of
+    indices: (n_arch,) by that order; codes: (n_arch, n_positions); of_row: for every row of
     the file, the position of its architecture in both.
     """
 
@@ -250,7 +251,10 @@ def _archs(sheet: Sheet, csv_map: CsvMap) -> _Archs:
         except HarnessError as error:
             problem = error.message.rstrip(".")
             raise sheet.error(row, csv_map.arch, problem, error.remedy) from error
-        index_of[text] = of_space.index(arch)
+        if isinstance(of_space, ListedSpace):
+            index_of[text] = of_space.index(arch)
+        else:
+            index_of[text] = len(index_of)
         code_of[index_of[text]] = arch.code
     every = np.array([index_of[text] for text in sheet.columns[csv_map.arch]], dtype=np.int64)
     _check_indices(sheet, csv_map, every)

@@ -43,7 +43,10 @@ class Arch:
 
 
 class SearchSpace(ABC):
-    """A finite space of architectures, described by its choice groups alone."""
+    """A finite space of architectures, described by its choice groups alone.
+
+    It may be far too large to list; see `ListedSpace` for one that is not.
+    """
 
     name: str
     groups: tuple[Choice, ...]
@@ -131,20 +134,6 @@ class SearchSpace(ABC):
                 code.extend(sorted(int(i) for i in best))
         return Arch(self.name, tuple(code))
 
-    def __iter__(self) -> Iterator[Arch]:
-        """All encodings in the official index order."""
-        for code in self.codes.tolist():
-            yield Arch(self.name, tuple(code))
-
-    @property
-    @abstractmethod
-    def codes(self) -> Codes:
-        """(size, n_positions) uint8: every code, row i has official index i."""
-
-    @abstractmethod
-    def index(self, arch: Arch) -> int:
-        """Official index of an encoding."""
-
     @abstractmethod
     def parse(self, text: str) -> Arch:
         """The architecture that the text names.
@@ -158,7 +147,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def canonical(self, arch: Arch) -> Arch:
-        """The lowest-index member of the architecture's functional equivalence class."""
+        """The one that stands for all architectures which compute the same function."""
 
     def closed_form(self, cost: str, dataset: str, codes: Codes) -> NDArray[np.float64] | None:
         """A cost of many architectures by formula, or None where there is no formula.
@@ -166,3 +155,24 @@ class SearchSpace(ABC):
         codes: (n, n_positions). Returns: (n,) in the unit of `harness.benchmark.COST_UNITS`.
         """
         return None
+
+
+class ListedSpace(SearchSpace):
+    """A space that is small enough to list, with an official order of its encodings.
+
+    `canonical` is the lowest-index member of the functional equivalence class.
+    """
+
+    def __iter__(self) -> Iterator[Arch]:
+        """All encodings in the official index order."""
+        for code in self.codes.tolist():
+            yield Arch(self.name, tuple(code))
+
+    @property
+    @abstractmethod
+    def codes(self) -> Codes:
+        """(size, n_positions) uint8: every code, row i has official index i."""
+
+    @abstractmethod
+    def index(self, arch: Arch) -> int:
+        """Official index of an encoding."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
+from harness.arch import Arch
 from harness.benchmark import Benchmark, Seed, Slice
 from harness.errors import InvalidSpec
 from harness.scores import Score, parse_score
@@ -66,9 +67,10 @@ def rank(
 
 def unique_rows(benchmark: Benchmark) -> NDArray[np.intp]:
     """Rows of the lowest-index member of each functional class that the benchmark holds."""
-    space = benchmark.space
-    classes = [space.index(space.canonical(arch)) for arch in benchmark.archs]
-    return np.sort(np.unique(classes, return_index=True)[1])
+    first: dict[Arch, int] = {}
+    for row, arch in enumerate(benchmark.archs):
+        first.setdefault(benchmark.space.canonical(arch), row)
+    return np.array(list(first.values()), dtype=np.intp)
 
 
 def draw(rows: NDArray[np.intp], n: int, draw_seed: int | None) -> NDArray[np.intp]:

@@ -6,8 +6,8 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 
-from harness.arch import SearchSpace
-from harness.errors import unknown
+from harness.arch import ListedSpace, SearchSpace
+from harness.errors import InvalidSpec, unknown
 
 
 @cache
@@ -28,3 +28,14 @@ def space(name: str) -> SearchSpace:
     if name not in spaces():
         raise unknown("space", name, spaces())
     return spaces()[name]
+
+
+def listed_space(name: str) -> ListedSpace:
+    """The space of this name, with its official order of encodings.
+
+    Raises: UnknownName; InvalidSpec if the space is too large to have one.
+    """
+    found = space(name)
+    if not isinstance(found, ListedSpace):
+        raise InvalidSpec(f"{name} has no official order of its encodings.")
+    return found

@@ -15,7 +15,7 @@ from typing import NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arch import Arch, Choice, Codes, SearchSpace
+from harness.arch import Arch, Choice, Codes, ListedSpace, SearchSpace
 from harness.errors import InvalidArch
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -53,7 +53,7 @@ def _is_weighted(op: str) -> bool:
 
 
 @final
-class TopologySpace(SearchSpace):
+class TopologySpace(ListedSpace):
     """Cells of 4 nodes and 6 edges, one of 5 operations per edge: 15,625 encodings."""
 
     name = "nb201"
@@ -266,7 +266,7 @@ def nats_unique_text(arch: Arch) -> str:
 
 
 @final
-class SizeSpace(SearchSpace):
+class SizeSpace(ListedSpace):
     """Channel counts of the 5 layers of a fixed cell network: 8^5 = 32,768 encodings.
 
     The cell is `|conv3~0|+|conv3~0|conv3~1|+|skip~0|conv3~1|conv3~2|`, the best of the topology
