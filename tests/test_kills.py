@@ -1,5 +1,6 @@
 """Imports and suites that are killed without warning at random moments."""
 
+import json
 import os
 import random
 import signal
@@ -105,3 +106,23 @@ def test_a_killed_suite_loses_at_most_the_run_in_hand(home, tmp_path):
 
     assert n_killed >= N_KILLS // 2
     assert len(list(record.read_all())) == 1500
+
+
+def test_a_killed_build_keeps_every_finished_training(home):
+    process = start(["build", "mini201", "--fresh", "--limit", "50"], home)
+    deadline = time.monotonic() + 120
+    while not (kept := list(home.glob("builds/*/*/*.npy"))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    resumed = subprocess.run(
+        [str(BIN), "build", "mini201", "--fresh", "--limit", "1", "--json"],
+        env={**os.environ, "NAS_HARNESS_HOME": str(home)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert kept
+    assert json.loads(resumed.stdout)["trained"] == 1
+    assert json.loads(resumed.stdout)["held"]["10 epochs, seed 0"] > len(kept)
