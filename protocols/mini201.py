@@ -112,7 +112,7 @@ def build(
         name = f"machine-{hashlib.sha256(trained_on.encode()).hexdigest()[:8]}.txt"
         if not (folder / name).exists():
             write_atomically(folder / name, trained_on.encode())
-        write_atomically(folder / training.file, _npy(rows), durable=False)
+        write_atomically(folder / training.file, _npy(rows))
         progress(n_done, len(missing))
     table = _merged(earlier, folder)
     out = out or folder / "mini201.npz"
