@@ -160,7 +160,7 @@ class OneShotSpace(ListedSpace):
 
     def used_blocks(self, codes: Codes) -> NDArray[np.bool_]:
         """(n, n_blocks): whether a block is a parent of any later block or of the output."""
-        return self.parents(codes)[:, :, 1:].any(axis=1)
+        return np.logical_or.reduce(self.parents(codes)[:, :, 1:], axis=1)
 
     def connected_blocks(self, codes: Codes) -> NDArray[np.bool_]:
         """(n, n_blocks): whether a block lies on a path from the cell's input to its output."""
