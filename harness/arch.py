@@ -58,7 +58,7 @@ class SearchSpace(ABC):
 
     @cached_property
     def size(self) -> int:
-        """Number of encodings, duplicates included."""
+        """Number of encodings, architectures that compute the same function included."""
         return prod(comb(n_options, take) for n_options, take in self.rows)
 
     def arch(self, code: Sequence[int]) -> Arch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reports import numerals
 from reports.published import PublishedValue
 
 EXACT = "exact"
@@ -56,7 +57,8 @@ def verdict(
         return OTHER_BENCHMARK
     if published.mean is None:
         return NO_TEST
-    if round(measured.mean, published.digits) == round(published.mean, published.digits):
+    texts = [numerals.shown(value, published.digits) for value in (measured.mean, published.mean)]
+    if texts[0] == texts[1]:
         return EXACT
     interval = _difference_interval(measured, published) if same_spread else None
     if interval is None:

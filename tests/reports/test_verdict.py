@@ -14,6 +14,8 @@ from reports.verdict import AGREES, DIFFERS, EXACT, NO_TEST, OTHER_BENCHMARK, Me
         (94.3733, "94.4", EXACT),
         (46.7333, "46.77", NO_TEST),
         (15625.0, "15625", EXACT),
+        (1.08e18, "1e18", EXACT),
+        (1.6e18, "1e18", NO_TEST),
     ],
 )
 def test_exact_means_equal_at_the_printed_digits(mean, text, expected):
