@@ -58,7 +58,7 @@ class SearchSpace(ABC):
 
     @cached_property
     def size(self) -> int:
-        """Number of encodings, architectures that compute the same function included."""
+        """Number of architectures: of encodings, unless the space says that it counts otherwise."""
         return prod(comb(n_options, take) for n_options, take in self.rows)
 
     def arch(self, code: Sequence[int]) -> Arch:
@@ -148,6 +148,13 @@ class SearchSpace(ABC):
     @abstractmethod
     def canonical(self, arch: Arch) -> Arch:
         """The one that stands for all architectures which compute the same function."""
+
+    def key(self, arch: Arch) -> str | None:
+        """The official name of the function that an architecture computes, None if none is given.
+
+        Raises: InvalidArch if the architecture computes none.
+        """
+        return None
 
     def closed_form(self, cost: str, dataset: str, codes: Codes) -> NDArray[np.float64] | None:
         """A cost of many architectures by formula, or None where there is no formula.

@@ -46,6 +46,7 @@ COST_UNITS = {
 # Labels that stand in a holding's seeds where the single seeds are not known.
 MEAN, UNSTATED = "mean", "unstated"
 LABELS = (MEAN, UNSTATED)
+KEY = re.compile("[0-9a-f]{32}")  # An md5 sum, as NAS-Bench-101 names its cells.
 
 Seed = int | str
 
@@ -247,7 +248,8 @@ def check_unsealed(what: str) -> None:
 class Benchmark(ABC):
     """Architectures of one space with measured slices and costs.
 
-    archs are addressed by Arch, by the space's text, or by the benchmark's own index (int).
+    archs are addressed by Arch, by the space's text, by the benchmark's own index (int) or, where
+    it has keys, by key. keys: (n_arch,) the space's `key` of every arch, md5 sums, ascending.
     """
 
     name: str
@@ -258,6 +260,7 @@ class Benchmark(ABC):
     # The benchmark's own index of every row, ascending; (n_arch,).
     indices: NDArray[np.int32]
     codes: Codes
+    keys: NDArray[np.bytes_] | None = None
     citation: str = ""
     is_surrogate: bool = False
 
@@ -307,6 +310,8 @@ class Benchmark(ABC):
         """
         if isinstance(arch, (int, np.integer)):
             row = self._row_of_index.get(int(arch))
+        elif isinstance(arch, str) and self.keys is not None and KEY.fullmatch(arch):
+            row = self._row_of_key(self.keys, arch)
         else:
             if isinstance(arch, str):
                 arch = self.space.parse(arch)
@@ -315,11 +320,23 @@ class Benchmark(ABC):
                     f"{self.name} holds archs of {self.space.name}, not of {arch.space}."
                 )
             row = self._row_of_code.get(bytes(arch.code))
+            # Of the encodings of one function, such a benchmark holds a single one.
+            if row is None and self.keys is not None and (key := self.space.key(arch)):
+                row = self._row_of_key(self.keys, key)
         if row is None:
             shown = self.space.format(arch) if isinstance(arch, Arch) else arch
             raise UnknownArch(
                 f"{self.name} holds {len(self)} of {self.space.size} archs; {shown} is not among"
                 " them."
+            )
+        return row
+
+    def _row_of_key(self, keys: NDArray[np.bytes_], key: str) -> int:
+        row = int(np.searchsorted(keys, key.encode()))
+        if row == len(keys) or keys[row].decode() != key:
+            raise UnknownArch(
+                f"{self.name} holds no arch with the hash {key}.",
+                "A hash is that of the pruned cell; one cell has one, however it is written.",
             )
         return row
 
@@ -500,6 +517,8 @@ class Benchmark(ABC):
         import pandas as pd
 
         columns: dict[str, Any] = {"arch": [self.space.format(arch) for arch in self.archs]}
+        if self.keys is not None:
+            columns["hash"] = [key.decode() for key in self.keys.tolist()]
         for at in self.holdings:
             holding = self.holding(at)
             if seed is not None and not (seed == MEAN and holding.label):
@@ -541,9 +560,10 @@ class Table(Benchmark):
         sha256: str = "",
         citation: str = "",
         is_surrogate: bool = False,
+        keys: NDArray[np.bytes_] | None = None,
     ) -> None:
         self.name, self.space, self.sha256, self.citation = name, space, sha256, citation
-        self.codes, self.indices = codes, indices
+        self.codes, self.indices, self.keys = codes, indices, keys
         self.holdings = {holding.slice: holding for holding in holdings}
         self.roles = dict(roles)
         self.is_surrogate = is_surrogate

@@ -61,6 +61,7 @@ class StoreBuilder:
         self._n_archs = len(codes)
         self._slices: list[dict[str, Any]] = []
         self._costs: list[dict[str, Any]] = []
+        self._keys: dict[str, Any] | None = None
         with disk_errors(f"the store {name}"):
             self._folder = stores_folder() / f".new-{name}@{uuid.uuid4().hex}"
             self._folder.mkdir(parents=True)
@@ -103,6 +104,12 @@ class StoreBuilder:
         saved = self._save(f"cost-{cost}", np.ascontiguousarray(array, dtype=np.float64))
         self._costs.append({"cost": asdict(cost), **saved})
 
+    def add_keys(self, keys: NDArray[np.bytes_]) -> None:
+        """keys: (n_arch,) the space's `key` of every arch, md5 sums in hex, ascending."""
+        if keys.shape != (self._n_archs,) or not (keys[1:] > keys[:-1]).all():
+            raise ValueError(f"{self.name}: keys must be {self._n_archs}, ascending and distinct")
+        self._keys = self._save("keys", np.ascontiguousarray(keys, dtype="S32"))
+
     def commit(self, roles: Mapping[str, Roles], provenance: Provenance) -> str:
         """Makes the store visible under its name and removes the one that it replaces.
 
@@ -119,6 +126,8 @@ class StoreBuilder:
             "costs": self._costs,
             "roles": {dataset: _roles_to_json(held) for dataset, held in roles.items()},
         }
+        if self._keys is not None:
+            content["keys"] = self._keys
         sha256 = content_digest(content)
         folder = stores_folder() / self._folder.name.removeprefix(".new-")
         manifest = {

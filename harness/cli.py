@@ -113,7 +113,8 @@ def _seed(text: str | None) -> Seed | None:
 
 
 def _arch(text: str) -> str | int:
-    return int(text) if text.isdecimal() else text
+    """An index, or the space's text, or a module hash, which may happen to be all digits."""
+    return int(text) if text.isdecimal() and len(text) < 32 else text
 
 
 @app.command()
@@ -265,7 +266,8 @@ def import_(
 ) -> None:
     """Pack a raw benchmark file into a store; an interrupted import goes on where it was.
 
-    SOURCE: nats-tss, nats-sss, nb201-pth or csv; PATH: the file or folder as downloaded.
+    SOURCE: nats-tss, nats-sss, nb201-pth, nb101, mini201 or csv. PATH: the file or folder as
+    downloaded.
     """
     from harness import registry, store
 
@@ -279,7 +281,7 @@ def import_(
     table = store.load(name)
     for raw in store.manifest(name)["provenance"]["sources"]:
         if raw["published_checksum"] == "differs":
-            click.echo(f"Warning: {raw['file']} is not what its name's digits say.", err=True)
+            click.echo(f"Warning: {raw['file']} is not the published file.", err=True)
     if as_json:
         _print_json({"store": name, "alias": alias, "n_archs": len(table), "sha256": table.sha256})
         return

@@ -29,7 +29,7 @@ def _benchmarks() -> Rows:
 
 
 def _spaces() -> Rows:
-    return [(name, f"{space.size:,} encodings") for name, space in spaces().items()]
+    return [(name, f"{space.size:,} archs") for name, space in spaces().items()]
 
 
 def _plugins(kind: str) -> Rows:

@@ -25,6 +25,7 @@ SCHEMA = 1
 LARGEST_ALIAS_BYTES = 1000  # An alias is one line, a manifest hundreds; only lines are looked into.
 # What of a manifest is the benchmark itself, and not how it came here.
 CONTENT = ("schema", "space", "n_archs", "codes", "indices", "slices", "costs", "roles")
+OPTIONAL_CONTENT = ("keys",)  # Only in the manifests of benchmarks that have it.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -181,6 +182,7 @@ def load(name: str) -> Table:
             roles={dataset: _roles_from_json(r) for dataset, r in found["roles"].items()},
             sha256=found["sha256"],
             citation=found["provenance"]["citation"],
+            keys=map_array(folder / found["keys"]["file"], (n_archs,)) if "keys" in found else None,
         )
     except (KeyError, TypeError) as error:
         raise BrokenStore(
@@ -195,9 +197,11 @@ def verify(name: str) -> list[str]:
     found = manifest(name)
     problems = []
     try:
-        if content_digest({key: found[key] for key in CONTENT}) != found["sha256"]:
+        optional = [key for key in OPTIONAL_CONTENT if key in found]
+        if content_digest({key: found[key] for key in (*CONTENT, *optional)}) != found["sha256"]:
             problems.append(f"the manifest of {name} was changed after the import")
-        for entry in [found["codes"], found["indices"], *found["slices"], *found["costs"]]:
+        single = [found[key] for key in ("codes", "indices", *optional)]
+        for entry in [*single, *found["slices"], *found["costs"]]:
             path = stores_folder() / found["folder"] / entry["file"]
             if not path.exists():
                 problems.append(f"{path} is missing")

@@ -18,7 +18,7 @@ def modules_after(statement):
         "import harness",
         "import harness; harness.load; harness.space('nb201')",
         "import harness.cli",
-        "import adapters.nats, adapters.nb201, adapters.tidy_csv",
+        "import adapters.nats, adapters.nb201, adapters.nb101, adapters.tidy_csv, adapters.mini201",
         "import protocols.sotl, protocols.blackbox, protocols.methods.bohb",
     ],
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import permutations, product
 from typing import NamedTuple, final
 
@@ -62,6 +62,11 @@ class CellSpace(SearchSpace):
     name = "nb101"
     groups = (Choice("edge", (("0", "1"),) * N_EDGES), Choice("op", (OPS,) * N_INNER))
 
+    @cached_property
+    def size(self) -> int:
+        """Number of distinct valid cells; an encoding may be none of them, or one of many."""
+        return N_CELLS
+
     def of_spec(self, matrix: ArrayLike, ops: Sequence[str]) -> Arch:
         """The code of an official spec.
 
@@ -112,6 +117,9 @@ class CellSpace(SearchSpace):
             )
         inner = [int(arch.code[N_EDGES - 1 + vertex]) for vertex in kept.vertices[1:-1]]
         return module_hash(kept.edges, (-1, *inner, -2))
+
+    def key(self, arch: Arch) -> str:
+        return self.module_hash(arch)
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """One code, uniform over the valid codes: codes are drawn until one is valid.

@@ -144,6 +144,10 @@ class OneShotSpace(ListedSpace):
         (code,) = self.nb101_codes(np.array([arch.code], dtype=np.uint8))
         return NB101.arch(code.tolist())
 
+    def key(self, arch: Arch) -> str:
+        """The module hash of its NAS-Bench-101 cell."""
+        return NB101.module_hash(self.nb101(arch))
+
     def canonical(self, arch: Arch) -> Arch:
         representative = self.representatives[self.index(arch)]
         return Arch(self.name, tuple(self.codes[representative].tolist()))
