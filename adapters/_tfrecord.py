@@ -237,6 +237,8 @@ FIXED = {DOUBLE: struct.Struct("<d"), FLOAT: struct.Struct("<f")}
 FIVE_DOUBLES = struct.Struct("<BdBdBdBdBd")
 FIVE_TAGS = (0x09, 0x11, 0x19, 0x21, 0x29)
 CHECKPOINT_TAG = 0x32
+EVALUATION_TAG, PARAMETERS_TAG, TOTAL_TIME_TAG = 0x0A, 0x10, 0x19
+LAYOUTS = 200  # Ours: a span of a real file has few, by the lengths of its paths and numbers.
 
 Field = float | int | tuple[int, int]
 
@@ -261,6 +263,103 @@ def parse_metrics(message: bytes) -> Metrics:
     return Metrics(
         _evaluation(message, *evaluations[1]), _evaluation(message, *evaluations[2]), n_params
     )
+
+
+def metric_columns(
+    messages: Sequence[bytes],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]] | None:
+    """What `parse_metrics` finds in many ModelMetrics at once.
+
+    Returns: (n, 2, 3) fractions (half-way, end) x (train, valid, test), (n,) seconds at the end,
+    (n,) parameters; None if some are not laid out as protobuf's own writers do, or in more than
+    LAYOUTS ways.
+    """
+    fractions = np.empty((len(messages), 2, 3))
+    seconds, n_params = np.empty(len(messages)), np.empty(len(messages), dtype=np.int64)
+    lengths = np.array([len(message) for message in messages])
+    n_layouts = 0
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        data = np.frombuffer(b"".join([messages[i] for i in rows.tolist()]), dtype=np.uint8)
+        data = data.reshape(-1, length)
+        while len(rows):
+            layout = _layout(data[0].tobytes())
+            n_layouts += 1
+            if layout is None or n_layouts > LAYOUTS:
+                return None
+            same = layout.fits(data)
+            own, at = data[same], rows[same]
+            for i, start in enumerate((layout.half, layout.end)):
+                for j in range(3):
+                    fractions[at, i, j] = _doubles(own, start + 19 + 9 * j)
+            seconds[at] = _doubles(own, layout.end + 10)
+            digits = (own[:, layout.n_params] & 0x7F).astype(np.int64)
+            n_params[at] = digits @ (1 << 7 * np.arange(digits.shape[1]))
+            data, rows = data[~same], rows[~same]
+    return fractions, seconds, n_params
+
+
+def _doubles(data: NDArray[np.uint8], start: int) -> NDArray[np.float64]:
+    return data[:, start : start + 8].copy().view("<f8")[:, 0]
+
+
+class _Layout(NamedTuple):
+    """Where a ModelMetrics message has its values: the three evaluations, then the parameters.
+
+    model: (length,) the message. fixed: (length,) whether a byte is the same in all messages of
+    this layout. half, end: where these evaluations start. n_params: the bytes of that number.
+    """
+
+    model: NDArray[np.uint8]
+    fixed: NDArray[np.bool_]
+    half: int
+    end: int
+    n_params: slice
+
+    def fits(self, data: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """(n, length) messages -> (n,) whether they have this layout."""
+        same = (data[:, self.fixed] == self.model[self.fixed]).all(axis=1)
+        goes_on = (data[:, self.n_params] ^ self.model[self.n_params]) & 0x80
+        return np.asarray(same & (goes_on == 0).all(axis=1))
+
+
+def _layout(message: bytes) -> _Layout | None:
+    """The layout of a message; None if it is not as protobuf's own writers make it."""
+    fixed = np.ones(len(message), dtype=np.bool_)
+    starts, position = [], 0
+    try:
+        for _ in range(3):
+            start, stop = _submessage(message, position)
+            rest = start + FIVE_DOUBLES.size
+            if FIVE_DOUBLES.unpack_from(message, start)[::2] != FIVE_TAGS:
+                return None
+            if rest != stop and not _is_one_text(message, rest, stop):
+                return None
+            for k in range(len(FIVE_TAGS)):
+                fixed[start + 9 * k + 1 : start + 9 * k + 9] = False
+            fixed[rest + 2 : stop] = False
+            starts.append(start)
+            position = stop
+        if message[position] != PARAMETERS_TAG:
+            return None
+        _, end = _varint(message, position + 1, len(message))
+    except (ValueError, IndexError, struct.error):
+        return None
+    total_time = message[end:]
+    if total_time and (len(total_time) != 9 or total_time[0] != TOTAL_TIME_TAG):
+        return None
+    fixed[position + 1 : end] = False
+    fixed[end + 1 :] = False
+    model = np.frombuffer(message, dtype=np.uint8)
+    return _Layout(model, fixed, starts[1], starts[2], slice(position + 1, end))
+
+
+def _submessage(message: bytes, position: int) -> tuple[int, int]:
+    """Start and stop of the evaluation at a place. Raises: ValueError, IndexError."""
+    if message[position] != EVALUATION_TAG:
+        raise ValueError("no EvaluationData")
+    length, start = _varint(message, position + 1, len(message))
+    return start, start + length
 
 
 def _evaluation(message: bytes, start: int, stop: int) -> Evaluation:

@@ -1,39 +1,39 @@
 """NAS-Bench-101: its two .tfrecord files, and live nasbench.api objects.
 
 Source: Ying et al., "NAS-Bench-101: Towards Reproducible Neural Architecture Search", ICML 2019.
-A row is [module hash, epochs, adjacency, operations, metrics]: JSON whose last entry is a
-ModelMetrics message in base64. Each cell was trained three times for each of four schedules, and
+Each cell was trained three times for each of four schedules, and
 measured half-way and at the end of each training: there are no curves.
 """
 
 from __future__ import annotations
 
 import binascii
-import json
-import math
-import re
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters._packing import Packing
-from adapters._tfrecord import (
-    DAMAGED,
-    SPAN_BYTES,
-    Evaluation,
-    Metrics,
-    Span,
-    parse_metrics,
-    place,
+from adapters._nb101_rows import (
+    ROW,
+    ROW_DTYPE,
+    SCHEDULES,
+    SPLITS,
+    Rows,
+    codes_of,
+    decoded,
+    encoded_graph,
+    packed,
+    rows_of,
+    spec_of,
 )
+from adapters._packing import Packing
+from adapters._tfrecord import DAMAGED, SPAN_BYTES, Evaluation, Metrics, Record, Span, place
 from adapters._tfrecord import records as read_records
 from adapters._tfrecord import spans as read_spans
 from harness.adapter import Adapter, Progress, RawSource
@@ -42,7 +42,7 @@ from harness.benchmark import UNITS, Cost, Holding, Roles, Slice, Table
 from harness.builder import Provenance, Source, StoreBuilder
 from harness.errors import BadFile, InvalidArch, InvalidSpec
 from harness.files import write_atomically
-from harness.spaces.nb101 import INPUT, N_VERTICES, OPS, OUTPUT, CellSpace
+from harness.spaces.nb101 import MAX_EDGES, N_EDGES, CellSpace
 
 STORE, STORE_108 = "nb101", "nb101-only108"
 FULL_FILE, FILE_108 = "nasbench_full.tfrecord", "nasbench_only108.tfrecord"
@@ -51,12 +51,9 @@ PUBLISHED_SHA256 = {  # The README of github.com/google-research/nasbench.
     FILE_108: "4c39c3936e36a85269881d659e44e61a245babcb72cb374eacacf75d0e5f4fd1",
 }
 DATASET, TRAINED_ON, METRIC = "cifar10", "train", "accuracy"
-SCHEDULES = (4, 12, 36, 108)
 LONGEST, SHORT = 108, 12
-SPLITS = ("train", "valid", "test")
 SEEDS = (0, 1, 2)  # The file numbers no seeds; these are the places among a cell's rows.
-CELLS_PER_TASK = 4096  # Ours: half a second of hashing.
-LARGEST_INT32 = (1 << 31) - 1
+N_HASHED = 2000  # Ours: cells whose hash is computed anew; all are told apart by their graphs.
 CITATION = "Ying et al., NAS-Bench-101, ICML 2019, arXiv:1902.09635"
 LICENCE = "Apache-2.0"
 SPACE = CellSpace()
@@ -65,25 +62,7 @@ NOTES = (
     " module hashes, their vertices numbered as in the file."
 )
 
-# One row of the file: hash, schedule, accuracies in percent (half-way, end) x SPLITS, seconds of
-# the whole training, trainable parameters, and the graph as `encoded_graph` makes it.
-ROW = struct.Struct("<16sB6fdiQ")
-ROW_DTYPE = np.dtype(
-    [
-        ("hash", ">u8", (2,)),  # Big-endian, so that numbers are ordered as hashes are.
-        ("epochs", "u1"),
-        ("accuracy", "<f4", (2, len(SPLITS))),
-        ("seconds", "<f8"),
-        ("n_params", "<i4"),
-        ("graph", "<u8"),
-    ]
-)
 CHECKSUM = struct.Struct("<I")
-MD5 = re.compile("[0-9a-f]{32}")
-VERTICES_OF_LENGTH = {n * n: n for n in range(2, N_VERTICES + 1)}
-OPS_SHIFT, VERTICES_SHIFT = N_VERTICES**2, N_VERTICES**2 + 2 * (N_VERTICES - 2)
-
-Rows = NDArray[np.void]
 Parts = Sequence[Rows | Path]
 
 
@@ -114,7 +93,6 @@ class Nb101(Adapter):
     def pack(
         self, source: str, path: Path, *, mapping: str | None, jobs: int, progress: Progress
     ) -> str:
-        """As `Adapter.pack`; progress counts the file's bytes twice: decoded, and checked."""
         if mapping is not None:
             raise InvalidSpec(f"{source} takes no --map.")
         name = self.store_of(source, path)
@@ -122,12 +100,8 @@ class Nb101(Adapter):
             spans, sha256 = read_spans(path, SPAN_BYTES)
             raw = Source(path.name, sha256, spans[-1].stop, _published(path, sha256))
             parts = _decode_all(packing, path, spans, jobs, progress)
-
-            def checked(share: float) -> None:
-                progress(raw.n_bytes + int(share * raw.n_bytes), 2 * raw.n_bytes)
-
             try:
-                series = joined(parts, jobs, checked)
+                series = joined(parts)
             except _RowFault as found:
                 raise _bad_record(path, spans, found) from found
             _commit(name, series, raw)
@@ -148,7 +122,7 @@ def _decode_all(
     """Decodes the spans that are not decoded yet; returns the rows' files in file order."""
     from joblib import Parallel, delayed
 
-    total = 2 * spans[-1].stop
+    total = spans[-1].stop
     state = path.stat()
     made_from = [Nb101.version, str(path.resolve()), state.st_size, state.st_mtime_ns]
     parts = [
@@ -167,17 +141,25 @@ def _decode_all(
 
 def _decode(part: Path, path: Path, span: Span) -> int:
     """Turns one span into a finished file of rows; runs in a worker process."""
-    rows = bytearray()
-    for record in read_records(path, span):
-        try:
-            rows += decoded(record.payload)
-        except ValueError as error:
-            where = place(path, record.number, record.offset)
-            raise BadFile(f"{where}: {error}.", "Give NAS-Bench-101's own file.") from error
+    records = read_records(path, span)
+    found = rows_of([record.payload for record in records])
+    rows = found.tobytes() if found is not None else _one_by_one(path, records)
     # A power cut may leave a file of the right size with other content.
     rows += CHECKSUM.pack(zlib.crc32(rows))
     write_atomically(part, memoryview(rows), durable=False)
     return span.stop - span.start
+
+
+def _one_by_one(path: Path, records: Sequence[Record]) -> bytes:
+    """Rows that are written in another way than the published ones, or not as rows at all."""
+    rows = bytearray()
+    for record in records:
+        try:
+            rows += decoded(record.payload)
+        except (ValueError, TypeError, RecursionError) as error:
+            where = place(path, record.number, record.offset)
+            raise BadFile(f"{where}: {error}.", "Give NAS-Bench-101's own file.") from error
+    return bytes(rows)
 
 
 def _is_finished(part: Path, span: Span) -> bool:
@@ -188,95 +170,6 @@ def _is_finished(part: Path, span: Span) -> bool:
     rows, checksum = content[: -CHECKSUM.size], content[-CHECKSUM.size :]
     n_bytes = span.n_records * ROW.size
     return len(rows) == n_bytes and CHECKSUM.pack(zlib.crc32(rows)) == checksum
-
-
-def decoded(payload: bytes) -> bytes:
-    """One row of the file as `ROW` packs it.
-
-    Raises: ValueError with what is wrong.
-    """
-    try:
-        row = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON ({error})") from error
-    if type(row) is not list or len(row) != 5:
-        raise ValueError("it is not [hash, epochs, adjacency, operations, metrics]")
-    module_hash, epochs, adjacency, operations, encoded = row
-    if not (type(module_hash) is type(adjacency) is type(operations) is type(encoded) is str):
-        raise ValueError("its hash, adjacency, operations and metrics are not all texts")
-    graph = encoded_graph(adjacency, operations)
-    return packed(module_hash, epochs, graph, parse_metrics(_from_base64(encoded)))
-
-
-def _from_base64(encoded: str) -> bytes:
-    """The decoded bytes; line breaks are allowed. Raises: ValueError."""
-    plain = encoded.replace("\n", "").encode()
-    try:
-        decoded_bytes = binascii.a2b_base64(plain)
-    except binascii.Error as error:
-        raise ValueError(f"its metrics are no base64 ({error})") from error
-    # Python's decoder passes over what is no base64, so all must come out as it was.
-    if binascii.b2a_base64(decoded_bytes, newline=False) != plain:
-        raise ValueError("its metrics are no base64 (they hold other characters)")
-    return decoded_bytes
-
-
-def packed(module_hash: str, epochs: object, graph: int, metrics: Metrics) -> bytes:
-    """One training as `ROW` packs it, its values checked.
-
-    Raises: ValueError with what is wrong.
-    """
-    half, end, n_params = metrics
-    if not MD5.fullmatch(module_hash):
-        raise ValueError(f"{module_hash[:40]!r} is no module hash")
-    if type(epochs) is not int or epochs not in SCHEDULES:
-        raise ValueError(f"it was trained for {epochs!r} epochs, not for one of {SCHEDULES}")
-    fractions = (half.train, half.valid, half.test, end.train, end.valid, end.test)
-    for fraction in fractions:
-        if not 0 <= fraction <= 1:
-            raise ValueError(f"it has an accuracy of {fraction:g}; they are fractions of 1")
-    if not 0 <= end.seconds < math.inf:
-        raise ValueError(f"it was trained for {end.seconds:g} seconds")
-    if not 0 <= n_params <= LARGEST_INT32:
-        raise ValueError(f"it has {n_params} parameters")
-    percent = [100 * fraction for fraction in fractions]
-    return ROW.pack(bytes.fromhex(module_hash), epochs, *percent, end.seconds, n_params, graph)
-
-
-def encoded_graph(adjacency: str, operations: str) -> int:
-    """A graph in 62 bits: number of vertices, two bits an inner operation, all of the matrix.
-
-    Raises: ValueError if one of them is no such thing. Whether they are a cell is not looked at.
-    """
-    n_vertices = VERTICES_OF_LENGTH.get(len(adjacency))
-    if n_vertices is None or adjacency.strip("01"):
-        raise ValueError(f"{adjacency[:60]!r} is no matrix of 0 and 1 over 2 to 7 vertices")
-    n_named, ops = _encoded_ops(operations)
-    if n_named != n_vertices:
-        raise ValueError(f"it has {n_named} operations for {n_vertices} vertices")
-    return n_vertices << VERTICES_SHIFT | ops << OPS_SHIFT | int(adjacency, 2)
-
-
-@lru_cache(maxsize=1024)  # A file has 364 of them, millions of times.
-def _encoded_ops(operations: str) -> tuple[int, int]:
-    """Number of operations with input and output, and the inner ones as two bits each."""
-    first, *inner, last = operations.split(",") if "," in operations else ("", "")
-    foreign = [op for op in inner if op not in OPS]
-    if (first, last) != (INPUT, OUTPUT) or foreign or len(inner) > N_VERTICES - 2:
-        raise ValueError(
-            f"{operations[:100]!r} are no operations of a cell: {INPUT}, at most 5 of"
-            f" {', '.join(OPS)}, {OUTPUT}"
-        )
-    return len(inner) + 2, sum(OPS.index(op) << 2 * i for i, op in enumerate(inner))
-
-
-def _graph(encoded: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """The (v, v) matrix and v operations of an encoded graph."""
-    n_vertices = encoded >> VERTICES_SHIFT
-    bits = f"{encoded & ((1 << OPS_SHIFT) - 1):0{n_vertices**2}b}"
-    matrix = np.frombuffer(bits.encode(), dtype=np.uint8) - ord("0")
-    inner = [OPS[encoded >> (OPS_SHIFT + 2 * i) & 3] for i in range(n_vertices - 2)]
-    return matrix.reshape(n_vertices, n_vertices), (INPUT, *inner, OUTPUT)
 
 
 class _RowFault(Exception):
@@ -319,11 +212,10 @@ class Series(NamedTuple):
     roles: dict[str, Roles]
 
 
-def joined(parts: Parts, jobs: int, progress: Callable[[float], None]) -> Series:
-    """Sorts the rows by hash, numbers the repeats and checks every graph against its hash.
+def joined(parts: Parts) -> Series:
+    """Sorts the rows by hash, numbers the repeats and checks the graphs against the hashes.
 
     parts: rows, or the files of rows that `_decode` wrote, in the order of the raw file.
-    progress: is called with the share of the cells that are checked.
     Raises: _RowFault for a row that cannot be; BadFile if none has the longest schedule.
     """
     epochs = _column(parts, "epochs")
@@ -334,7 +226,7 @@ def joined(parts: Parts, jobs: int, progress: Callable[[float], None]) -> Series
             f"Give {FULL_FILE} or {FILE_108}.",
         )
     order = _ordered(_column(parts, "hash").astype(np.uint64), epochs)
-    codes = _checked_codes(order, _column(parts, "graph"), jobs, progress)
+    codes = _checked_codes(order, _column(parts, "graph"))
     accuracy, seconds = _filled(parts, order, held)
     costs = {Cost("params-recorded", DATASET): _column(parts, "n_params")[order.firsts] / 1e6}
     for schedule, of_schedule in zip(held, seconds, strict=True):
@@ -393,44 +285,46 @@ def _hex(hashes: NDArray[np.uint64]) -> NDArray[np.bytes_]:
     return np.frombuffer(binascii.hexlify(hashes.astype(">u8").tobytes()), dtype="S32")
 
 
-def _checked_codes(
-    order: Order, graphs: NDArray[np.uint64], jobs: int, progress: Callable[[float], None]
-) -> Codes:
+def _checked_codes(order: Order, graphs: NDArray[np.uint64]) -> Codes:
     """(n_cell, 26) the code of every cell, its vertices numbered as the file does.
 
-    graphs: (n_row,). Cells with rows that number their vertices in more than one way have all of
-    these checked. Raises: _RowFault if a graph is no cell, or has another hash than its row says.
+    graphs: (n_row,). Hashes must tell graphs apart exactly as isomorphism does, in every way that
+    a cell is written; N_HASHED of the cells, spread over all, are hashed anew too.
+    Raises: _RowFault if a graph is no cell, or has another hash than its row says.
     """
-    from joblib import Parallel, delayed
-
     others = np.flatnonzero(graphs != graphs[order.firsts][order.cells])
     _, once = np.unique(np.stack((order.cells[others], graphs[others])), axis=1, return_index=True)
     rows = np.concatenate((order.firsts, others[once]))
-    hashes = order.hashes[order.cells[rows]]
-    tasks = [slice(i, i + CELLS_PER_TASK) for i in range(0, len(rows), CELLS_PER_TASK)]
-    pool = Parallel(n_jobs=jobs, return_as="generator")
-    codes: list[Codes] = []
-    for found in pool(delayed(_codes_of)(rows[t], _hex(hashes[t]), graphs[rows[t]]) for t in tasks):
-        codes.append(found)
-        progress(len(codes) / len(tasks))
-    return np.concatenate(codes)[: len(order.firsts)]
+    cells = order.cells[rows]
+    codes, is_upper = codes_of(graphs[rows])
+    canonical = SPACE.canonical_codes(codes)
+    n_edges = canonical[:, :N_EDGES].sum(axis=1)
+    suspect = ~is_upper | (n_edges == 0) | (n_edges > MAX_EDGES)
+    suspect |= _is_split(cells, SPACE.numbers(canonical))
+    suspect[np.linspace(0, len(rows) - 1, min(N_HASHED, len(rows))).astype(np.intp)] = True
+    for i in np.flatnonzero(suspect).tolist():
+        _check_hash(int(rows[i]), int(graphs[rows[i]]), order.hashes[cells[i]])
+    return codes[: len(order.firsts)]
 
 
-def _codes_of(
-    rows: NDArray[np.intp], hashes: NDArray[np.bytes_], graphs: NDArray[np.uint64]
-) -> Codes:
-    """Codes of some rows' graphs, each checked; runs in a worker process."""
-    codes = []
-    for row, named, graph in zip(rows.tolist(), hashes.tolist(), graphs.tolist(), strict=True):
-        try:
-            arch = SPACE.of_spec(*_graph(graph))
-            own = SPACE.module_hash(arch)
-        except InvalidArch as error:
-            raise _RowFault(row, f"its graph is no cell: {error.message}") from error
-        if own != named.decode():
-            raise _RowFault(row, f"its hash is {named.decode()}, but its graph has {own}")
-        codes.append(arch.code)
-    return np.array(codes, dtype=np.uint8)
+def _is_split(cells: NDArray[np.int32], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a row's cell has rows of another number, or its number rows of another cell."""
+    pairs = np.unique(np.stack((cells.astype(np.int64), numbers)), axis=1)
+    split = np.zeros(len(cells), dtype=np.bool_)
+    for i, values in enumerate((cells.astype(np.int64), numbers)):
+        found, counts = np.unique(pairs[i], return_counts=True)
+        split |= np.isin(values, found[counts > 1])
+    return split
+
+
+def _check_hash(row: int, graph: int, hash_: NDArray[np.uint64]) -> None:
+    named = _hex(hash_[np.newaxis])[0].decode()
+    try:
+        own = SPACE.module_hash(SPACE.of_spec(*spec_of(graph)))
+    except InvalidArch as error:
+        raise _RowFault(row, f"its graph is no cell: {error.message}") from error
+    if own != named:
+        raise _RowFault(row, f"its hash is {named}, but its graph has {own}")
 
 
 def _filled(
@@ -502,7 +396,7 @@ def wrap(api: Any) -> Table:
         rows += found
         hashes += [module_hash] * (len(found) // ROW.size)
     try:
-        series = joined([np.frombuffer(rows, dtype=ROW_DTYPE)], 1, lambda share: None)
+        series = joined([np.frombuffer(rows, dtype=ROW_DTYPE)])
     except _RowFault as fault:
         raise BadFile(f"{hashes[fault.row]}: {fault.reason}.", DAMAGED) from fault
     has_longest_only = all(holding.slice.epochs == LONGEST for holding, _ in series.arrays)

@@ -156,10 +156,7 @@ class OneShotSpace(ListedSpace):
     def representatives(self) -> NDArray[np.int32]:
         """(size,): for every index the lowest index that is the same NAS-Bench-101 cell."""
         cells = NB101.canonical_codes(self.nb101_codes(self.codes))
-        # As one number a cell, because sorting numbers is much faster than sorting rows.
-        radices = [len(row) for group in NB101.groups for row in group.options]
-        numbers = cells @ np.cumprod([1, *radices[:0:-1]])[::-1]
-        _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+        _, first, inverse = np.unique(NB101.numbers(cells), return_index=True, return_inverse=True)
         return first[inverse].astype(np.int32)
 
     def used_blocks(self, codes: Codes) -> NDArray[np.bool_]:

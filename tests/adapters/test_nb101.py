@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nb101_files import SCHEDULES, Evaluation, evaluations, framed, read_cells, row, rows, write
 
-from adapters import _tfrecord, nb101
+from adapters import _nb101_rows, _tfrecord, nb101
 from harness import Arch, Slice, load, space, store
 from harness.benchmark import Cost
 from harness.builder import StoreBuilder
@@ -257,7 +257,7 @@ def test_finished_stretches_are_not_decoded_again(few, home, tmp_path, small_spa
     assert written == [part.stat().st_mtime_ns for part in finished]
     assert len(finished) >= 3
     last = _tfrecord.spans(path, nb101.SPAN_BYTES)[0][-1]
-    assert [(last.start, 2 * last.stop)] == seen
+    assert [(last.start, last.stop)] == seen
 
 
 @pytest.mark.parametrize("damage", ["shorter", "longer", "other content", "empty"])
@@ -441,15 +441,48 @@ def test_a_graph_is_checked_in_every_row_that_writes_it_differently(few, home, t
         pack(write(tmp_path / FILE, payloads))
 
 
-def test_progress_counts_the_bytes_twice(few, home, tmp_path, small_spans):
+def test_progress_counts_the_bytes(few, home, tmp_path, small_spans):
     path = write(tmp_path / FILE, rows(few))
     seen = []
     pack(path, jobs=2, progress=lambda done, total: seen.append((done, total)))
     done = [one for one, _ in seen]
 
-    assert {2 * path.stat().st_size} == {total for _, total in seen}
+    assert {path.stat().st_size} == {total for _, total in seen}
     assert sorted(done) == done
-    assert (0, 2 * path.stat().st_size) == (done[0], done[-1])
+    assert (0, path.stat().st_size) == (done[0], done[-1])
+
+
+def test_many_rows_are_read_as_one_by_one(cells):
+    payloads = [*rows(cells[:400]), *rows(cells[-400:])]
+
+    together = _nb101_rows.rows_of(payloads)
+
+    assert together.tobytes() == b"".join(_nb101_rows.decoded(payload) for payload in payloads)
+
+
+def test_rows_that_are_written_differently_are_left_to_the_careful_reader(few):
+    payloads = rows(few)
+    spaced = json.dumps(json.loads(payloads[0]), indent=1).encode()
+
+    assert _nb101_rows.rows_of([*payloads, spaced]) is None
+    n_refused = 0
+    for name, (payload, _) in bad_rows(few[-1]).items():
+        try:
+            _nb101_rows.decoded(payload)
+        except (ValueError, TypeError, RecursionError):
+            n_refused += 1
+            assert _nb101_rows.rows_of([*payloads, payload]) is None, name
+    assert n_refused > 20
+
+
+def test_codes_of_graphs_are_those_of_their_specs(cells):
+    some = cells[::50]
+    graphs = [_nb101_rows.encoded_graph(*json.loads(rows([cell])[0])[2:4]) for cell in some]
+
+    codes, is_upper = _nb101_rows.codes_of(np.array(graphs, dtype=np.uint64))
+
+    assert is_upper.all()
+    assert codes.tolist() == [list(space("nb101").of_spec(*cell.spec).code) for cell in some]
 
 
 def test_an_error_in_a_worker_process_is_the_same(few, home, tmp_path, small_spans):
