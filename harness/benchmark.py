@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -445,6 +445,13 @@ class Benchmark(ABC):
         holding = self.holding(at)
         return _reduce_seeds(self._array(holding), holding, holding.check_seed(seed))
 
+    def values(self, at: Slice) -> NDArray[np.float32]:
+        """Everything held of a slice: (n_seed, n_epoch, n_arch) float32, NaN = never measured.
+
+        Raises: UnknownSlice, TestSliceSealed.
+        """
+        return self._array(self.holding(at))
+
     def costs(self) -> list[Cost]:
         """All costs that can be asked for: recorded ones and those known in closed form."""
         return [*self._recorded_costs(), *self._closed_form_costs()]
@@ -542,8 +549,8 @@ class Benchmark(ABC):
 class Table(Benchmark):
     """A benchmark whose arrays lie in memory or, memory-mapped, on disk.
 
-    arrays: per slice a (n_seed, n_epoch, n_arch) float32 array or the .npy file that holds it.
-    costs: per cost a (n_arch,) float64 array or its file.
+    arrays: per slice a (n_seed, n_epoch, n_arch) float32 array, the .npy file that holds it, or
+    what makes it when it is first asked for. costs: per cost a (n_arch,) float64 array or its file.
     """
 
     def __init__(
@@ -554,7 +561,7 @@ class Table(Benchmark):
         codes: Codes,
         indices: NDArray[np.int32],
         holdings: Sequence[Holding],
-        arrays: Mapping[Slice, NDArray[np.float32] | Path],
+        arrays: Mapping[Slice, NDArray[np.float32] | Path | Callable[[], NDArray[np.float32]]],
         costs: Mapping[Cost, NDArray[np.float64] | Path],
         roles: Mapping[str, Roles],
         sha256: str = "",
@@ -575,6 +582,8 @@ class Table(Benchmark):
         if isinstance(array, Path):
             shape = (len(holding.seeds), len(holding.epochs), len(self))
             array = self._arrays[holding.slice] = map_array(array, shape)
+        elif callable(array):
+            array = self._arrays[holding.slice] = array()
         return array
 
     def _at(self, holding: Holding, row: int, position: int) -> list[float]:
