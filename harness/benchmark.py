@@ -176,6 +176,7 @@ class Cost:
 class Reading:
     """One answer. std is over seeds (ddof=1), NaN where unknown; n counts the seeds really
     present and is None where the source does not tell. A value never measured is NaN.
+    is_surrogate: a model's prediction; std and n are then over the models of an ensemble.
     """
 
     value: float
@@ -183,6 +184,7 @@ class Reading:
     n: int | None
     unit: str
     slice: Slice | None = None
+    is_surrogate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
