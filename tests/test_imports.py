@@ -26,3 +26,17 @@ def test_the_lookup_path_is_light(statement):
     heavy = {"torch", "pandas", "matplotlib", "scipy", "rich", "joblib"}
 
     assert modules_after(statement).isdisjoint(heavy)
+
+
+def test_asking_for_a_space_imports_no_other():
+    code = "from harness import space; space('nb201'); import sys; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    loaded = {name for name in ended.stdout.split() if name.startswith("harness.spaces.")}
+    assert loaded == {"harness.spaces.nb201"}
+
+
+def test_spaces_are_called_like_their_modules():
+    from harness.spaces import space, spaces
+
+    assert all(space(name) is found for name, found in spaces().items())

@@ -1,4 +1,8 @@
-"""Search spaces by name. Every module here lists its spaces in `SPACES`."""
+"""Search spaces by name.
+
+Every module here lists its spaces in `SPACES`; a space is called like its module, or so with a
+`-suffix`, so that asking for one imports no other.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +24,17 @@ def spaces() -> dict[str, SearchSpace]:
     return found
 
 
+@cache
 def space(name: str) -> SearchSpace:
     """The space of this name.
 
     Raises: UnknownName with the nearest name.
     """
-    if name not in spaces():
-        raise unknown("space", name, spaces())
-    return spaces()[name]
+    if name.partition("-")[0] in {module.name for module in pkgutil.iter_modules(__path__)}:
+        for found in import_module(f"{__name__}.{name.partition('-')[0]}").SPACES:
+            if found.name == name:
+                return found
+    raise unknown("space", name, spaces())
 
 
 def listed_space(name: str) -> ListedSpace:
