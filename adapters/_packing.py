@@ -178,8 +178,12 @@ class Packing:
         except BaseException:
             builder.discard()
             raise
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.clear()
         return self.name
+
+    def clear(self) -> None:
+        """Removes the finished chunks, once all of them are in the store."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def write_chunk(path: Path, chunk: Chunk) -> None:

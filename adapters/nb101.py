@@ -8,7 +8,6 @@ measured half-way and at the end of each training: there are no curves.
 from __future__ import annotations
 
 import binascii
-import shutil
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,8 +104,7 @@ class Nb101(Adapter):
             except _RowFault as found:
                 raise _bad_record(path, spans, found) from found
             _commit(name, series, raw)
-            # All of its chunks are in the store now.
-            shutil.rmtree(packing.path(None).parent, ignore_errors=True)
+            packing.clear()
         return name
 
 
