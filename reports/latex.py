@@ -18,10 +18,7 @@ from reports.tables import (
     remarks,
 )
 
-PREAMBLE = (
-    "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for figures,"
-    " \\usepackage{graphicx}."
-)
+PREAMBLE = "% Needs \\usepackage{booktabs}, \\usepackage{graphicx} and \\usepackage[T1]{fontenc}."
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -48,6 +45,10 @@ SPECIAL = {
     "‡": r"\ddag{}",
     "…": r"\ldots{}",
 }
+
+
+# A table that is wider than the line is made smaller, any other stays as it is.
+AT_MOST_LINE_WIDTH = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
 
 
 def escape(text: str) -> str:
@@ -167,9 +168,10 @@ def _table(
         [
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{escape(caption)}}}",
+            AT_MOST_LINE_WIDTH + "%",
             *tabular,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             *notes,
         ],
     )

@@ -152,6 +152,27 @@ def test_latex_compiles(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_a_wide_latex_table_is_made_to_fit(tmp_path):
+    (table,) = ARTEFACT.tables
+    wide = replace(
+        table,
+        columns=table.columns * 5,
+        rows=tuple(replace(row, cells=row.cells * 5) for row in table.rows),
+    )
+    text = latex.document("Wide", replace(ARTEFACT, tables=(wide,)), [])
+    (first, *_) = re.findall(r"\\begin\{table\}.*?\\end\{table\}", text, re.S)
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\n"
+        f"\\usepackage{{graphicx}}\\begin{{document}}{first}\\end{{document}}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
 def test_html_is_one_file_and_escapes():
     section = html.Section("balenas:T1", "A table", ARTEFACT, (), ("balenas_T1.csv",))
     absent = html.Absent("balenas:T2", "Other <table>", "needs & wants")
