@@ -121,6 +121,8 @@ def read(path: Path) -> ClassTable:
     Raises: BadFile with the file and what is wrong with it.
     """
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no such file" if not path.exists() else "not an .npz")
         with np.load(path, allow_pickle=False) as members:
             settings, machines = (
                 json.loads(members[name].tobytes()) for name in ("settings", "machines")
@@ -136,7 +138,7 @@ def read(path: Path) -> ClassTable:
                 arrays[key] = array
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise BadFile(
-            f"{path} is not a table of trained classes ({type(error).__name__}: {error}).",
+            f"{path} is not a table of trained classes ({error}).",
             "Give a file that nas-harness build wrote.",
         ) from error
     return ClassTable(settings, tuple(machines), classes, seeds, arrays)

@@ -250,8 +250,14 @@ def test_a_damaged_table_is_refused_with_its_name(tmp_path, damage):
     content = SHIPPED.read_bytes()
     path.write_bytes({"empty": b"", "text": b"hello", "cut": content[: len(content) // 2]}[damage])
 
-    with pytest.raises(BadFile, match="damaged.npz"):
+    with pytest.raises(BadFile, match="damaged.npz") as raised:
         class_table.read(path)
+    assert "pickle" not in str(raised.value)
+
+
+def test_a_table_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(BadFile, match="no such file"):
+        class_table.read(tmp_path / "missing.npz")
 
 
 def test_the_file_is_the_same_for_the_same_values():
