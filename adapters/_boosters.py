@@ -10,6 +10,7 @@ import io
 import pickle
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -136,14 +137,20 @@ class XGBoostTrees:
             out[start : start + len(rows)] = np.float32(self.base_score) + sums
         return out
 
+    @cached_property
+    def _steps(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+        """Children, features and thresholds of the nodes, each named by twice its number.
+
+        To that name, going left adds the 1 that finds the left child.
+        """
+        children = 2 * np.stack([self.right, self.left], axis=1).ravel().astype(np.intp)
+        return children, self.feature.astype(np.intp).repeat(2), self.threshold.repeat(2)
+
     def _leaves(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, n_features) -> (n, n_trees) values of the leaves that the rows fall into."""
         flat = rows.ravel()
         offset = (np.arange(len(rows)) * rows.shape[1])[:, np.newaxis]
-        # A node is named by twice its number: to that, going left adds the 1 that finds its child.
-        children = 2 * np.stack([self.right, self.left], axis=1).ravel().astype(np.intp)
-        feature = self.feature.astype(np.intp).repeat(2)
-        threshold = self.threshold.repeat(2)
+        children, feature, threshold = self._steps
         node = np.broadcast_to(2 * self.roots.astype(np.intp), (len(rows), len(self.roots)))
         has_nan = bool(np.isnan(rows).any())
         for _ in range(self.depth):

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.arch import Arch
 from harness.errors import InvalidArch, InvalidSpec
+from harness.paths import between
 from harness.spaces import darts, nb101, nb201, oneshot1, space
 
 Role = Literal["input", "inner", "output", "pruned"]
@@ -138,7 +139,7 @@ def _nodes(keys: Sequence[str], labels: Sequence[str], n_inputs: int = 1) -> tup
 
 def _vertex_graph(title: str, ops: Sequence[str], edges: Sequence[Ends], pruned: bool) -> CellGraph:
     """A graph with operations on its vertices. edges: ascending."""
-    kept = _between(edges, len(ops) - 1)
+    kept = between(edges, len(ops) - 1)
     if not kept and not pruned:
         raise InvalidArch(f"{title}: no path leads to the output.", "Draw it with pruned=True.")
     nodes = _nodes([str(i) for i in range(len(ops))], ops)
@@ -149,15 +150,3 @@ def _vertex_graph(title: str, ops: Sequence[str], edges: Sequence[Ends], pruned:
         tuple(node for node in greyed if pruned or node.role != "pruned"),
         tuple(Edge(str(source), str(target)) for source, target in shown),
     )
-
-
-def _between(edges: Sequence[Ends], output: int) -> set[int]:
-    """Vertices on a path from 0 to the output. edges: ascending, to higher vertices."""
-    reached, leads_out = {0}, {output}
-    for source, target in edges:
-        if source in reached:
-            reached.add(target)
-    for source, target in reversed(edges):
-        if target in leads_out:
-            leads_out.add(source)
-    return reached & leads_out

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.arch import Arch, Choice, Codes, SearchSpace
 from harness.errors import InvalidArch
+from harness.paths import between
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 INPUT = "input"
@@ -260,17 +261,9 @@ def _edge_bits(edges: Edges, n_vertices: int) -> tuple[int, ...]:
 def _prune(bits: Sequence[int]) -> Pruned | None:
     """What is on a path from input to output, or None."""
     present = [edge for edge, bit in zip(EDGES, bits, strict=True) if bit]
-    # Edges are sorted by source and lead to higher vertices, so one pass each way is enough.
-    reached, leads_out = {0}, {LAST}
-    for source, target in present:
-        if source in reached:
-            reached.add(target)
-    for source, target in reversed(present):
-        if target in leads_out:
-            leads_out.add(source)
-    if LAST not in reached:
+    vertices = sorted(between(present, LAST))
+    if not vertices:
         return None
-    vertices = sorted(reached & leads_out)
     place = {vertex: i for i, vertex in enumerate(vertices)}
     edges = [(place[i], place[j]) for i, j in present if i in place and j in place]
     return Pruned(tuple(vertices), tuple(edges))

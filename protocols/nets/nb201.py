@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.arch import Arch
+from harness.paths import between
 from harness.spaces.nb201 import EDGES, N_NODES, OPS, OUTPUT
 from protocols.nets.ops import ReLUConvBN, nb201_op
 
@@ -21,18 +22,9 @@ N_STAGES = 3
 
 def live_edges(code: tuple[int, ...]) -> list[int]:
     """Edges that lie on a path from the cell's input to its output; none if there is no path."""
-    ops = [OPS[i] for i in code]
-    open_edges = [edge for edge in range(len(EDGES)) if ops[edge] != "none"]
-    fed, used = {0}, {OUTPUT}
-    for edge in open_edges:
-        target, source = EDGES[edge]
-        if source in fed:
-            fed.add(target)
-    for edge in reversed(open_edges):
-        target, source = EDGES[edge]
-        if target in used:
-            used.add(source)
-    return [e for e in open_edges if EDGES[e][1] in fed and EDGES[e][0] in used]
+    open_edges = [edge for edge, op in enumerate(code) if OPS[op] != "none"]
+    nodes = between([EDGES[edge][::-1] for edge in open_edges], OUTPUT)
+    return [edge for edge in open_edges if nodes.issuperset(EDGES[edge])]
 
 
 @final
