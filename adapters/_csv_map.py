@@ -13,6 +13,16 @@
     search = "cifar10/train/valid/accuracy/200"
     truth = "cifar10/train+valid/test/accuracy/200"
 
+Cells of nb101 may be given as graphs: a table [spec] then stands for `arch` and `index`. Their
+store is ordered by the official hash, so that they are found however they are written:
+
+    [spec]
+    matrix = "adjacency"                  # column with the matrix as 0 and 1, row by row
+    ops = "ops"                           # column with one character for every inner vertex
+    hash = "key"                          # optional column; must agree with the official hash
+    [spec.names]                          # the operation that each character stands for
+    0 = "conv3x3-bn-relu"
+
 Layout "wide" has one row an architecture:
 
     [[slice]]
@@ -59,6 +69,7 @@ from harness.arch import SearchSpace
 from harness.benchmark import COST_UNITS, LABELS, SPLITS, TRAINED_ON, UNITS, Cost, Roles, Slice
 from harness.errors import BadFile, HarnessError, InvalidSpec, unknown
 from harness.spaces import space
+from harness.spaces.nb101 import OPS, CellSpace
 from harness.store import check_name
 
 if sys.version_info >= (3, 11):
@@ -108,10 +119,18 @@ COMMON_KEYS = {
     "licence": Key("a text", required=True),
     "citation": Key("a text", required=True),
     "seeds": Key("a text", among=LABELS),
-    "arch": Key("a text", required=True),
-    "index": Key("a text"),
     "missing": Key("a list of texts"),
     "roles": Key("a table", required=True),
+}
+ARCH_KEYS = {
+    "arch": {"arch": Key("a text", required=True), "index": Key("a text")},
+    "spec": {"spec": Key("a table", required=True)},
+}
+SPEC_KEYS = {
+    "matrix": Key("a text", required=True),
+    "ops": Key("a text", required=True),
+    "hash": Key("a text"),
+    "names": Key("a table", required=True),
 }
 LAYOUT_KEYS = {
     "wide": {"slice": Key("a list of tables", required=True), "cost": Key("a list of tables")},
@@ -167,6 +186,49 @@ SPELLINGS = {
     "seed": (re.compile(r"0|[1-9][0-9]{0,17}"), "a whole number from 0"),
     "epoch": _COUNT,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """Architectures as the space's text. index: the column with the official index, if any."""
+
+    text: str
+    index: str | None
+
+    @property
+    def naming(self) -> str:
+        """The column in which one architecture is told from another."""
+        return self.text
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns in the map's order."""
+        return [self.text] if self.index is None else [self.text, self.index]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecColumns:
+    """Cells as matrix and operations. hash: the column with the official hash, if any.
+
+    names: the operation that each character in the column of operations stands for.
+    """
+
+    space: CellSpace
+    matrix: str
+    ops: str
+    hash: str | None
+    names: Mapping[str, str]
+
+    @property
+    def naming(self) -> str:
+        """The column in which one cell is told from another."""
+        return self.hash or self.matrix
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns in the map's order."""
+        graph = [self.matrix, self.ops]
+        return graph if self.hash is None else [*graph, self.hash]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +294,7 @@ class CsvMap:
     licence: str
     citation: str
     seeds: str | None
-    arch: str
-    index: str | None
+    archs: TextColumn | SpecColumns
     missing: frozenset[str]
     layout: Wide | Tidy
     role_tables: Mapping[str, Mapping[str, str]]
@@ -241,8 +302,7 @@ class CsvMap:
     @property
     def columns(self) -> list[str]:
         """All columns that the map names, each once."""
-        keys = [self.arch] if self.index is None else [self.arch, self.index]
-        return list(dict.fromkeys([*keys, *self.layout.columns]))
+        return list(dict.fromkeys([*self.archs.columns, *self.layout.columns]))
 
     def roles(self, held: Collection[Slice]) -> dict[str, Roles]:
         """The roles of every data set.
@@ -298,7 +358,8 @@ def _checked(path: Path, content: bytes, table: dict[str, Any]) -> CsvMap:
     # The layout comes first: which keys are known depends on it.
     layout_key = {"layout": COMMON_KEYS["layout"]}
     _check_keys(str(path), {key: table[key] for key in layout_key if key in table}, layout_key)
-    _check_keys(str(path), table, COMMON_KEYS | LAYOUT_KEYS[table["layout"]])
+    named_by = "spec" if "spec" in table else "arch"
+    _check_keys(str(path), table, COMMON_KEYS | ARCH_KEYS[named_by] | LAYOUT_KEYS[table["layout"]])
     with _placed(f"{path}, name"):
         check_name(table["name"])
     with _placed(f"{path}, space"):
@@ -313,8 +374,7 @@ def _checked(path: Path, content: bytes, table: dict[str, Any]) -> CsvMap:
         licence=table["licence"],
         citation=table["citation"],
         seeds=table.get("seeds"),
-        arch=table["arch"],
-        index=table.get("index"),
+        archs=ARCH_COLUMNS[named_by](path, table, of_space),
         missing=frozenset(text.strip() for text in table.get("missing", DEFAULT_MISSING)),
         layout=LAYOUTS[table["layout"]](path, table, of_space),
         role_tables=table["roles"],
@@ -329,6 +389,34 @@ def _numbered_space(name: str) -> SearchSpace:
             "Choose a space that a table can hold.",
         )
     return of_space
+
+
+def _text_column(path: Path, table: dict[str, Any], of_space: SearchSpace) -> TextColumn:
+    return TextColumn(table["arch"], table.get("index"))
+
+
+def _spec_columns(path: Path, table: dict[str, Any], of_space: SearchSpace) -> SpecColumns:
+    place, spec = f"{path}, [spec]", table["spec"]
+    if not isinstance(of_space, CellSpace):
+        raise InvalidSpec(
+            f"{place}: only cells of {CellSpace.name} have a spec, not archs of {of_space.name}.",
+            "Name the column with their text: arch.",
+        )
+    _check_keys(place, spec, SPEC_KEYS)
+    names = spec["names"]
+    _check_keys(f"{path}, [spec.names]", names, dict.fromkeys(names, Key("a text", among=OPS)))
+    if long := [text for text in names if len(text) != 1]:
+        raise InvalidSpec(
+            f"{path}, [spec.names]: {shown(long[0])} is not one character.",
+            "Every character of a cell in the column `ops` is one operation.",
+        )
+    return SpecColumns(of_space, spec["matrix"], spec["ops"], spec.get("hash"), names)
+
+
+ARCH_COLUMNS: dict[str, Callable[[Path, dict[str, Any], SearchSpace], TextColumn | SpecColumns]] = {
+    "arch": _text_column,
+    "spec": _spec_columns,
+}
 
 
 def _wide(path: Path, table: dict[str, Any], of_space: SearchSpace) -> Wide:

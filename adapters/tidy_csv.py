@@ -6,22 +6,16 @@ Nothing is imputed: what the file does not hold is NaN.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from sys import intern
 from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters._csv_archs import Archs, read_archs
 from adapters._csv_map import (
     SLICE_PARTS,
     SPELLINGS,
@@ -33,14 +27,13 @@ from adapters._csv_map import (
     shown,
     unit_of,
 )
+from adapters._csv_sheet import Sheet, read_sheet
 from harness.adapter import Adapter, Progress, RawSource
-from harness.arch import ListedSpace
 from harness.benchmark import UNSTATED, Cost, Holding, Roles, Seed, Slice
 from harness.builder import Provenance, Source, StoreBuilder
-from harness.errors import BadFile, HarnessError, InvalidSpec
+from harness.errors import InvalidSpec
 from harness.store import check_new
 
-GZIP_MAGIC = b"\x1f\x8b"
 # ASCII digits only: `float` would also take 1_000, inf, nan and the digits of other scripts.
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # Ours: a table with fewer values than this share of its seeds x epochs x archs is a misread one.
@@ -80,7 +73,7 @@ def import_csv(file: Path, mapping: str | Path, name: str | None = None) -> str:
     name = csv_map.name if name is None else name
     check_new(name, "tidy_csv")
     sheet = read_sheet(Path(file), csv_map.columns)
-    archs = _archs(sheet, csv_map)
+    archs = read_archs(sheet, csv_map)
     layout = csv_map.layout
     if isinstance(layout, Wide):
         blocks = list(_wide_blocks(sheet, csv_map, layout))
@@ -94,190 +87,7 @@ def import_csv(file: Path, mapping: str | Path, name: str | None = None) -> str:
     return name
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """The cells of the wanted columns, and where they stand in the file."""
-
-    file: Path
-    source: Source
-    # Line of every row's start, as an editor counts it; the header is usually line 1.
-    lines: list[int]
-    columns: dict[str, list[str]]
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def error(self, row: int, column: str, problem: str, remedy: str) -> BadFile:
-        """The error for one cell."""
-        return BadFile(
-            f"{self.file}, line {self.lines[row]}, column {column!r}: {problem}.", remedy
-        )
-
-
-def read_sheet(file: Path, wanted: Sequence[str]) -> Sheet:
-    """Reads columns of a CSV, plain or gzip, as text.
-
-    Raises: BadFile with file, line and column.
-    """
-    raw = _bytes(file)
-    source = Source(file.name, hashlib.sha256(raw).hexdigest(), len(raw))
-    records = _records(file, _text(file, _unzipped(file, raw)))
-    header_line, header = next(records, (1, []))
-    positions = [_position(file, header_line, header, column) for column in wanted]
-    lines: list[int] = []
-    columns: list[list[str]] = [[] for _ in wanted]
-    for line, cells in records:
-        if len(cells) != len(header):
-            raise _ragged(file, line, cells, header)
-        lines.append(line)
-        for column, position in zip(columns, positions, strict=True):
-            # Cells repeat (architectures, splits, seeds): one copy of each saves much memory.
-            column.append(intern(cells[position].strip()))
-    if not lines:
-        raise BadFile(f"{file} holds no row below its header.", "Export the table again.")
-    return Sheet(file, source, lines, dict(zip(wanted, columns, strict=True)))
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise BadFile(f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
-    if not raw:
-        raise BadFile(f"{file} is empty.", "Download or export it again.")
-    return raw
-
-
-def _unzipped(file: Path, raw: bytes) -> bytes:
-    if not raw.startswith(GZIP_MAGIC):
-        if file.suffix == ".gz":
-            raise BadFile(
-                f"{file} is not a gzip file.",
-                "Download it again; if it is a plain CSV, remove .gz from its name.",
-            )
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, OSError, zlib.error) as error:
-        raise BadFile(f"{file} is cut short or damaged: {error}.", "Download it again.") from error
-
-
-def _text(file: Path, raw: bytes) -> str:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = _line_at(raw[: error.start].decode("latin-1"))
-        raise BadFile(
-            f"{file}, line {line}: not UTF-8 ({error.reason}).", "Save it as CSV in UTF-8."
-        ) from error
-    if (at := text.find("\0")) >= 0:
-        raise BadFile(
-            f"{file}, line {_line_at(text[:at])}: holds a NUL byte, so it is no text file.",
-            "Download or export it again.",
-        )
-    return text
-
-
-def _line_at(before: str) -> int:
-    before = before.replace("\r\n", "\n")
-    return 1 + before.count("\n") + before.count("\r")
-
-
-def _records(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """(line on which it starts, cells) of every record; blank lines are passed over."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        for cells in reader:
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise BadFile(
-            f"{file}, line {line}: not CSV ({error}).",
-            "A cell with a comma or a quote stands in double quotes, quotes in it are doubled.",
-        ) from error
-
-
-def _position(file: Path, line: int, header: list[str], column: str) -> int:
-    if header.count(column) == 1:
-        return header.index(column)
-    place = f"{file}, line {line}"
-    if column in header:
-        raise BadFile(f"{place}: two columns are called {column!r}.", "Rename one of them.")
-    close = get_close_matches(column, header, n=1)
-    hint = f"Did you mean {close[0]}?" if close else f"It has: {shown(', '.join(header))}."
-    raise BadFile(
-        f"{place}: there is no column {column!r}.",
-        f"{hint} Cells are separated by commas; the map says what the columns are called.",
-    )
-
-
-def _ragged(file: Path, line: int, cells: list[str], header: list[str]) -> BadFile:
-    short = len(cells) < len(header)
-    where = f"ends before column {header[len(cells)]!r}" if short else "goes on past the last"
-    return BadFile(
-        f"{file}, line {line}: {len(cells)} cells where the header has {len(header)}; the row"
-        f" {where}{'' if short else f' column {header[-1]!r}'}.",
-        "Correct the line; a text with a comma stands in double quotes.",
-    )
-
-
-@dataclass(frozen=True)
-class _Archs:
-    """The architectures of a file, in the official order, or in the file's where there is none.
-
-    indices: (n_arch,) by that order; codes: (n_arch, n_positions); of_row: for every row of
-    the file, the position of its architecture in both.
-    """
-
-    indices: NDArray[np.int64]
-    codes: NDArray[np.uint8]
-    of_row: Rows
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
-def _archs(sheet: Sheet, csv_map: CsvMap) -> _Archs:
-    of_space = csv_map.space
-    index_of: dict[str, int] = {}
-    code_of: dict[int, tuple[int, ...]] = {}
-    for row, text in enumerate(sheet.columns[csv_map.arch]):
-        if text in index_of:
-            continue
-        try:
-            arch = of_space.parse(text)
-        except HarnessError as error:
-            problem = error.message.rstrip(".")
-            raise sheet.error(row, csv_map.arch, problem, error.remedy) from error
-        if isinstance(of_space, ListedSpace):
-            index_of[text] = of_space.index(arch)
-        else:
-            index_of[text] = len(index_of)
-        code_of[index_of[text]] = arch.code
-    every = np.array([index_of[text] for text in sheet.columns[csv_map.arch]], dtype=np.int64)
-    _check_indices(sheet, csv_map, every)
-    indices, of_row = np.unique(every, return_inverse=True)
-    codes = np.array([code_of[index] for index in indices.tolist()], dtype=np.uint8)
-    return _Archs(indices, codes, of_row)
-
-
-def _check_indices(sheet: Sheet, csv_map: CsvMap, official: NDArray[np.int64]) -> None:
-    if csv_map.index is None:
-        return
-    stated = sheet.columns[csv_map.index]
-    for row, (text, index) in enumerate(zip(stated, official.tolist(), strict=True)):
-        if text != str(index):
-            raise sheet.error(
-                row,
-                csv_map.index,
-                f"{shown(text)} is not the official index of this architecture, which is {index}",
-                "Correct the file, or leave `index` out of the map: it is not needed.",
-            )
-
-
-def _refuse_repeats(sheet: Sheet, column: str, rows: Rows, archs: _Archs) -> None:
+def _refuse_repeats(sheet: Sheet, column: str, rows: Rows, archs: Archs) -> None:
     """Raises: BadFile at the first of these rows whose architecture stood in one before."""
     _, firsts = np.unique(archs.of_row[rows], return_index=True)
     if len(firsts) == len(rows):
@@ -361,7 +171,7 @@ def _tidy_block(
 
 
 def _arrays(
-    sheet: Sheet, csv_map: CsvMap, blocks: Iterable[_Block], archs: _Archs
+    sheet: Sheet, csv_map: CsvMap, blocks: Iterable[_Block], archs: Archs
 ) -> Iterator[tuple[Holding, NDArray[np.float32]]]:
     """Per slice what is held and its (n_seed, n_epoch, n_arch) values."""
     by_slice: dict[Slice, list[_Block]] = {}
@@ -374,7 +184,7 @@ def _arrays(
         _refuse_sparse(sheet, of_slice, (len(seeds), len(epochs), len(archs)))
         array = np.full((len(seeds), len(epochs), len(archs)), np.nan, dtype=np.float32)
         for block in of_slice:
-            _refuse_repeats(sheet, csv_map.arch, block.rows, archs)
+            _refuse_repeats(sheet, csv_map.archs.naming, block.rows, archs)
             place = seeds.index(block.seed), epochs.index(block.epoch)
             array[place][archs.of_row[block.rows]] = _measured(sheet, csv_map, block)
         _refuse_fractions(sheet, of_slice, array)
@@ -386,7 +196,7 @@ def _measured(sheet: Sheet, csv_map: CsvMap, block: _Block) -> NDArray[np.float6
     return _scaled(sheet, csv_map, block.column, block.rows, block.scale or 1.0, limits)
 
 
-def _cost(sheet: Sheet, csv_map: CsvMap, entry: CostColumn, archs: _Archs) -> NDArray[np.float64]:
+def _cost(sheet: Sheet, csv_map: CsvMap, entry: CostColumn, archs: Archs) -> NDArray[np.float64]:
     rows = np.arange(len(sheet))
     array = np.full(len(archs), np.nan)
     array[archs.of_row] = _scaled(sheet, csv_map, entry.column, rows, entry.scale, POSITIVE)
@@ -461,7 +271,7 @@ def _write(
     name: str,
     sheet: Sheet,
     csv_map: CsvMap,
-    archs: _Archs,
+    archs: Archs,
     arrays: Mapping[Holding, NDArray[np.float32]],
     costs: Mapping[Cost, NDArray[np.float64]],
     roles: Mapping[str, Roles],
@@ -474,6 +284,8 @@ def _write(
     )
     builder = StoreBuilder(name, csv_map.space, archs.codes, archs.indices.tolist())
     try:
+        if archs.keys is not None:
+            builder.add_keys(archs.keys)
         for holding, array in arrays.items():
             builder.add(holding, array)
         for cost, values in costs.items():
@@ -492,12 +304,21 @@ class TidyCsv(Adapter):
     sources = (
         RawSource(
             name="csv",
-            summary="any table as CSV with a TOML map; shipped maps: nb201_dump",
+            summary="any table as CSV with a TOML map; shipped maps: nb101_dump, nb201_dump",
             store="nb201-csv",
             patterns=("nb201.csv", "nb201.csv.gz"),
             download="a dump by the community, or your own table with a map of its columns",
             mapping="nb201_dump",
             tested_on="a dump of all 15,625 cells of NAS-Bench-201 (means over seeds)",
+        ),
+        RawSource(
+            name="nb101-csv",
+            summary="NAS-Bench-101 as a CSV of some cells; map: nb101_dump",
+            store="nb101-csv",
+            patterns=("nb101_30k.csv", "nb101_30k.csv.gz"),
+            download="a dump by the community: hashes, graphs and validation accuracies",
+            mapping="nb101_dump",
+            tested_on="a dump of 30,001 cells of NAS-Bench-101 (one value a schedule)",
         ),
     )
 
@@ -505,7 +326,10 @@ class TidyCsv(Adapter):
         self, source: str, path: Path, *, mapping: str | None, jobs: int, progress: Progress
     ) -> str:
         if mapping is None:
-            raise InvalidSpec("A CSV needs a map of its columns.", "Give --map nb201_dump or FILE.")
+            raw = next(raw for raw in self.sources if raw.name == source)
+            raise InvalidSpec(
+                "A CSV needs a map of its columns.", f"Give --map {raw.mapping} or FILE."
+            )
         progress(0, 1)
         name = import_csv(path, mapping)
         progress(1, 1)

@@ -1,11 +1,19 @@
-"""What an adapter offers: raw sources that it packs into stores."""
+"""What adapters offer: raw sources that they pack into stores, and views of other benchmarks."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from harness.arch import ListedSpace
+    from harness.benchmark import Benchmark
 
 Progress = Callable[[int, int], None]
 
@@ -48,8 +56,33 @@ class Adapter(ABC):
         self, source: str, path: Path, *, mapping: str | None, jobs: int, progress: Progress
     ) -> str:
         """Packs a raw file into a store and returns the store's name.
-
         source: one of `sources` by name. mapping: for sources that need one. jobs: processes.
         progress: called with (done, total) in units of the adapter's choice.
         Raises: BadFile with file, place and remedy; StorageFailed; InvalidSpec.
+        """
+
+    def open(self, name: str, folder: Path, manifest: Mapping[str, Any]) -> Benchmark:
+        """Opens a store of this adapter that is no table; folder: where its files lie.
+
+        Raises: BrokenStore.
+        """
+        raise NotImplementedError(f"{type(self).__name__} makes tables only")
+
+
+class View(ABC):
+    """Benchmarks that hold no values of their own and are looked up in a table of another space.
+
+    bases: for each, named like its space, the benchmark that it is looked up in. `version` is
+    raised whenever `rows` changes.
+    """
+
+    version: int
+    bases: Mapping[str, str]
+    citation: str
+
+    @abstractmethod
+    def rows(self, base: Benchmark, of_space: ListedSpace) -> NDArray[np.int32]:
+        """(size of the space,): the row of the base that answers for each encoding; -1: none.
+
+        Raises: InvalidSpec if the base is of another space than expected.
         """

@@ -401,14 +401,16 @@ class Benchmark(ABC):
         seed = holding.check_seed(seed)
         values = self._at(holding, self.row(arch), holding.epoch_position(epoch))
         if holding.label is not None:
-            return Reading(values[0], math.nan, None, holding.unit, holding.slice)
+            return self._reading(holding, values[0], math.nan, None)
         if seed == MEAN:
             present = [value for value in values if value == value]
             mean, std = _mean_and_std(present)
-            return Reading(mean, std, len(present), holding.unit, holding.slice)
+            return self._reading(holding, mean, std, len(present))
         value = values[holding.seeds.index(seed)]
-        n = 1 if value == value else 0
-        return Reading(value, math.nan, n, holding.unit, holding.slice)
+        return self._reading(holding, value, math.nan, 1 if value == value else 0)
+
+    def _reading(self, holding: Holding, value: float, std: float, n: int | None) -> Reading:
+        return Reading(value, std, n, holding.unit, holding.slice, self.is_surrogate)
 
     def curve(self, arch: Arch | str | int, at: Slice, *, seed: Seed | None = None) -> Curve:
         """All epochs of one architecture; the mean is over the seeds present at each epoch.

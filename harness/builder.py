@@ -8,10 +8,10 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,83 +51,38 @@ class Provenance:
     shipped: bool = False
 
 
-class StoreBuilder:
-    """Writes the arrays of a new store one by one; `commit` makes it visible in one step."""
+class NewStore:
+    """A store that is being made, file by file; `commit` makes it visible in one step.
 
-    def __init__(self, name: str, of_space: SearchSpace, codes: Codes, indices: Sequence[int]):
+    Raises: InvalidSpec for a name that no store can have; StorageFailed.
+    """
+
+    def __init__(self, name: str) -> None:
         check_name(name)
         self.name = name
-        self._space = of_space
-        self._n_archs = len(codes)
-        self._slices: list[dict[str, Any]] = []
-        self._costs: list[dict[str, Any]] = []
-        self._keys: dict[str, Any] | None = None
         with disk_errors(f"the store {name}"):
             self._folder = stores_folder() / f".new-{name}@{uuid.uuid4().hex}"
             self._folder.mkdir(parents=True)
-        try:
-            self._codes = self._save("codes", np.ascontiguousarray(codes, dtype=np.uint8))
-            self._indices = self._save("indices", np.asarray(indices, dtype=np.int32))
-        except BaseException:
-            self.discard()
-            raise
 
-    def _save(self, stem: str, array: NDArray[Any]) -> dict[str, Any]:
-        # The number keeps apart what looks the same once '/' is replaced.
-        number = len(self._slices) + len(self._costs)
-        file = f"{number:03d}-" + re.sub(r"[^A-Za-z0-9_.+-]", "_", stem) + ".npy"
+    def save(self, file: str, write: Callable[[BinaryIO], object]) -> dict[str, Any]:
+        """Writes a file, named by its path below the store's folder; returns what names it."""
         path = self._folder / file
-        with disk_errors(f"the store {self.name}"), path.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with disk_errors(f"the store {self.name}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
         return {"file": file, "sha256": sha256_of(path), "n_bytes": path.stat().st_size}
 
-    def add(self, holding: Holding, array: NDArray[np.float32]) -> None:
-        """array: (n_seed, n_epoch, n_arch), NaN = never measured."""
-        expected = (len(holding.seeds), len(holding.epochs), self._n_archs)
-        if array.shape != expected:
-            raise ValueError(f"{holding.slice}: shape {array.shape}, expected {expected}")
-        saved = self._save(str(holding.slice), np.ascontiguousarray(array, dtype=np.float32))
-        self._slices.append(
-            {
-                "slice": str(holding.slice),
-                "unit": holding.unit,
-                "seeds": list(holding.seeds),
-                "epochs": list(holding.epochs),
-                **saved,
-            }
-        )
-
-    def add_cost(self, cost: Cost, array: NDArray[np.float64]) -> None:
-        """array: (n_arch,)."""
-        saved = self._save(f"cost-{cost}", np.ascontiguousarray(array, dtype=np.float64))
-        self._costs.append({"cost": asdict(cost), **saved})
-
-    def add_keys(self, keys: NDArray[np.bytes_]) -> None:
-        """keys: (n_arch,) the space's `key` of every arch, md5 sums in hex, ascending."""
-        if keys.shape != (self._n_archs,) or not (keys[1:] > keys[:-1]).all():
-            raise ValueError(f"{self.name}: keys must be {self._n_archs}, ascending and distinct")
-        self._keys = self._save("keys", np.ascontiguousarray(keys, dtype="S32"))
-
-    def commit(self, roles: Mapping[str, Roles], provenance: Provenance) -> str:
+    def commit(self, content: Mapping[str, Any], provenance: Provenance) -> str:
         """Makes the store visible under its name and removes the one that it replaces.
 
+        content: the manifest, without what is of this import alone (`store.OF_ITS_IMPORT`).
         Returns: the store's sha256. Raises: StorageFailed if the disk refuses; InvalidSpec if
-        the name is an alias or another adapter's store.
+        the name is that of another adapter's store.
         """
-        content = {
-            "schema": SCHEMA,
-            "space": self._space.name,
-            "n_archs": self._n_archs,
-            "codes": self._codes,
-            "indices": self._indices,
-            "slices": self._slices,
-            "costs": self._costs,
-            "roles": {dataset: _roles_to_json(held) for dataset, held in roles.items()},
-        }
-        if self._keys is not None:
-            content["keys"] = self._keys
+        content = {"schema": SCHEMA, **content}
         sha256 = content_digest(content)
         folder = stores_folder() / self._folder.name.removeprefix(".new-")
         manifest = {
@@ -159,6 +114,77 @@ class StoreBuilder:
     def discard(self) -> None:
         """Removes what was written so far."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class StoreBuilder:
+    """Writes the arrays of a table's store one by one; `commit` makes it visible in one step."""
+
+    def __init__(self, name: str, of_space: SearchSpace, codes: Codes, indices: Sequence[int]):
+        self.name = name
+        self._space = of_space
+        self._n_archs = len(codes)
+        self._slices: list[dict[str, Any]] = []
+        self._costs: list[dict[str, Any]] = []
+        self._keys: dict[str, Any] | None = None
+        self._new = NewStore(name)
+        try:
+            self._codes = self._save("codes", np.ascontiguousarray(codes, dtype=np.uint8))
+            self._indices = self._save("indices", np.asarray(indices, dtype=np.int32))
+        except BaseException:
+            self.discard()
+            raise
+
+    def _save(self, stem: str, array: NDArray[Any]) -> dict[str, Any]:
+        # The number keeps apart what looks the same once '/' is replaced.
+        number = len(self._slices) + len(self._costs)
+        file = f"{number:03d}-" + re.sub(r"[^A-Za-z0-9_.+-]", "_", stem) + ".npy"
+        return self._new.save(file, lambda stream: np.save(stream, array, allow_pickle=False))
+
+    def add(self, holding: Holding, array: NDArray[np.float32]) -> None:
+        """array: (n_seed, n_epoch, n_arch), NaN = never measured."""
+        expected = (len(holding.seeds), len(holding.epochs), self._n_archs)
+        if array.shape != expected:
+            raise ValueError(f"{holding.slice}: shape {array.shape}, expected {expected}")
+        saved = self._save(str(holding.slice), np.ascontiguousarray(array, dtype=np.float32))
+        self._slices.append(
+            {
+                "slice": str(holding.slice),
+                "unit": holding.unit,
+                "seeds": list(holding.seeds),
+                "epochs": list(holding.epochs),
+                **saved,
+            }
+        )
+
+    def add_cost(self, cost: Cost, array: NDArray[np.float64]) -> None:
+        """array: (n_arch,)."""
+        saved = self._save(f"cost-{cost}", np.ascontiguousarray(array, dtype=np.float64))
+        self._costs.append({"cost": asdict(cost), **saved})
+
+    def add_keys(self, keys: NDArray[np.bytes_]) -> None:
+        """keys: (n_arch,) the space's `key` of every arch, md5 sums in hex, ascending."""
+        if keys.shape != (self._n_archs,) or not (keys[1:] > keys[:-1]).all():
+            raise ValueError(f"{self.name}: keys must be {self._n_archs}, ascending and distinct")
+        self._keys = self._save("keys", np.ascontiguousarray(keys, dtype="S32"))
+
+    def commit(self, roles: Mapping[str, Roles], provenance: Provenance) -> str:
+        """Makes the store visible; returns its sha256 and raises as `NewStore.commit`."""
+        content = {
+            "space": self._space.name,
+            "n_archs": self._n_archs,
+            "codes": self._codes,
+            "indices": self._indices,
+            "slices": self._slices,
+            "costs": self._costs,
+            "roles": {dataset: _roles_to_json(held) for dataset, held in roles.items()},
+        }
+        if self._keys is not None:
+            content["keys"] = self._keys
+        return self._new.commit(content, provenance)
+
+    def discard(self) -> None:
+        """Removes what was written so far."""
+        self._new.discard()
 
 
 def _roles_to_json(roles: Roles) -> dict[str, str | None]:

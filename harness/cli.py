@@ -146,17 +146,17 @@ def query(
     where = Slice(dataset, trained_on, split, metric, epochs)
     reading = load(benchmark).query(_arch(arch), where, seed=_seed(seed), epoch=at)
     if as_json:
-        _print_json(
-            {
-                "value": reading.value,
-                "std": reading.std,
-                "n": reading.n,
-                "unit": reading.unit,
-                "slice": str(reading.slice),
-            }
-        )
+        answer = {
+            "value": reading.value,
+            "std": reading.std,
+            "n": reading.n,
+            "unit": reading.unit,
+            "slice": str(reading.slice),
+        }
+        _print_json({**answer, "is_surrogate": True} if reading.is_surrogate else answer)
         return
     n = "n not stated" if reading.n is None else f"n={reading.n}"
+    n += " models, predicted" if reading.is_surrogate else ""
     spread = "" if math.isnan(reading.std) else f" ± {reading.std:.4f}"
     click.echo(f"{reading.value:.4f}{spread} {reading.unit} ({n})  {reading.slice}")
 
@@ -266,19 +266,22 @@ def import_(
 ) -> None:
     """Pack a raw benchmark file into a store; an interrupted import goes on where it was.
 
-    SOURCE: nats-tss, nats-sss, nb201-pth, nb101, mini201 or csv. PATH: the file or folder as
-    downloaded.
+    SOURCE: nats-tss, nats-sss, nb201-pth, nb101, nb301, nb301-gin, mini201 or csv. PATH: the
+    file or folder as downloaded.
     """
     from harness import registry, store
 
     if alias is not None:
         store.check_alias(alias)
     adapter = registry.adapter_of(source)
+    before = store.imported()
     with _progress(f"Importing {source}", quiet=as_json) as progress:
         name = adapter.pack(source, path, mapping=mapping, jobs=jobs, progress=progress)
     if alias is not None and alias != name:
         store.set_alias(alias, name)
     table = store.load(name)
+    if replaced := before.get(name):
+        click.echo(f"{name} was an alias of {replaced}, which stays under that name.", err=True)
     for raw in store.manifest(name)["provenance"]["sources"]:
         if raw["published_checksum"] == "differs":
             click.echo(f"Warning: {raw['file']} is not the published file.", err=True)
@@ -286,6 +289,9 @@ def import_(
         _print_json({"store": name, "alias": alias, "n_archs": len(table), "sha256": table.sha256})
         return
     also = f" (also called {alias})" if alias and alias != name else ""
+    if table.is_surrogate:
+        click.echo(f"{name}{also}: predicts {', '.join(map(str, table.holdings))}.")
+        return
     slices = len(table.holdings)
     click.echo(f"{name}{also}: {len(table)} of {table.space.size} archs, {slices} slices.")
 

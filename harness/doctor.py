@@ -13,7 +13,7 @@ from harness.adapter import RawSource
 from harness.engine import changed_without_version
 from harness.errors import BrokenStore, HarnessError
 
-VERIFIED, BROKEN, ALIAS = "verified", "broken", "alias"
+VERIFIED, BROKEN, ALIAS, VIEW = "verified", "broken", "alias", "view"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ def _benchmark(name: str, target: str | None) -> dict[str, Any]:
         "sha256": None,
         "problems": [],
     }
+    if store.is_view(name):
+        return _view(found, target)
     try:
         manifest = store.manifest(name)
         problems = store.verify(name) if target is None else []
@@ -73,8 +75,24 @@ def _benchmark(name: str, target: str | None) -> dict[str, Any]:
         "sha256": manifest["sha256"],
         "problems": problems,
         "alias_of": target,
-        "n_archs": manifest["n_archs"],
+        "n_archs": None if store.is_surrogate(manifest) else manifest["n_archs"],
         "sources": manifest["provenance"]["sources"],
+    }
+
+
+def _view(found: dict[str, Any], base: str | None) -> dict[str, Any]:
+    """What is told of a view; whether its base is verified is told there."""
+    try:
+        opened = store.load(found["name"])
+    except HarnessError as error:
+        return {**found, "problems": [str(error)]}
+    return {
+        **found,
+        "status": VIEW,
+        "path": None,
+        "sha256": opened.sha256,
+        "view_of": base,
+        "n_archs": len(opened),
     }
 
 
@@ -124,6 +142,14 @@ def _changed() -> list[str]:
     return list(notes)
 
 
+def _detail(bench: dict[str, Any]) -> str:
+    if bench["status"] == ALIAS:
+        return f"-> {bench['alias_of']}"
+    if bench["status"] == VIEW:
+        return f"of {bench['view_of']}, {bench['n_archs']} archs"
+    return (bench["sha256"] or "")[:40]
+
+
 def show(found: Examination) -> None:
     """Prints the findings for a person."""
     from rich.console import Console
@@ -134,8 +160,7 @@ def show(found: Examination) -> None:
     if not found.benchmarks:
         console.print("No benchmark is imported yet.")
     for bench in found.benchmarks:
-        detail = f"-> {bench['alias_of']}" if bench["status"] == ALIAS else bench["sha256"] or ""
-        console.print(f"  {bench['name']}: {bench['status']} {detail[:40]}", highlight=False)
+        console.print(f"  {bench['name']}: {bench['status']} {_detail(bench)}", highlight=False)
         for problem in bench["problems"]:
             console.print(f"    {problem}", style="red", highlight=False)
     raws = Table("source", "here", "where to get it", "size", title="Raw files")

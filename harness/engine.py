@@ -20,7 +20,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harness import record, registry, store
-from harness.benchmark import Table
+from harness.benchmark import Benchmark
 from harness.errors import BrokenStore, HarnessError, InvalidSpec, MissingPackage, StorageFailed
 from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
 
@@ -31,7 +31,7 @@ PACKAGES = ("nas-harness", "numpy", "scipy", "torch")
 class Run:
     """What a protocol gets: the benchmark opened, the method loaded, the seed and the setting."""
 
-    benchmark: Table
+    benchmark: Benchmark
     seed: int
     setting: Mapping[str, Any]
     method: Any = None
@@ -223,15 +223,15 @@ def execute(spec: RunSpec) -> Record:
     return record.write(finished, outcome.arrays)
 
 
-def _open(benchmark: str) -> Table:
+def _open(benchmark: str) -> Benchmark:
     manifest = store.path_of(benchmark)
-    return _opened(manifest, manifest.stat().st_mtime_ns)
+    return _opened(benchmark, manifest, manifest.stat().st_mtime_ns)
 
 
 @cache
-def _opened(manifest: Path, changed_ns: int) -> Table:
-    """One opened table a process, until it is imported again or NAS_HARNESS_HOME moves."""
-    return store.load(manifest.stem)
+def _opened(name: str, manifest: Path, changed_ns: int) -> Benchmark:
+    """One opened benchmark a process, until it is imported again or NAS_HARNESS_HOME moves."""
+    return store.load(name)
 
 
 @cache

@@ -21,10 +21,12 @@ def _benchmarks() -> Rows:
     rows = []
     for name, target in store.names().items():
         if target is not None:
-            rows.append((name, f"-> {target}"))
+            relation = "looked up in" if store.is_view(name) else "->"
+            rows.append((name, f"{relation} {target}"))
             continue
         found = store.manifest(name)
-        rows.append((name, f"{found['n_archs']} archs of {found['space']}"))
+        held = "predicts any arch" if store.is_surrogate(found) else f"{found['n_archs']} archs"
+        rows.append((name, f"{held} of {found['space']}"))
     return rows
 
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.arch import Arch
-from harness.benchmark import Benchmark, Seed, Slice
+from harness.benchmark import Benchmark, Seed, Slice, Table
 from harness.errors import InvalidSpec
 from harness.scores import Score, parse_score
 from harness.seeds import derive
+from harness.surrogate import Surrogate
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +45,20 @@ def rank(
 
     seed: for score and truth alike; must be named where single seeds are held.
     unique: keep only the lowest-index member of each functional class, with its own values.
-    sample: draw so many without replacement, with the generator of draw_seed.
+    sample: draw so many without replacement, with the generator of draw_seed; a surrogate needs
+    one, and they are sampled from its space.
     Raises: UnknownScore, UnknownSlice, UnknownSeed, InvalidSpec.
     """
     if isinstance(score, str):
         score = parse_score(score)
+    to_draw = sample
+    if isinstance(benchmark, Surrogate):
+        benchmark, to_draw = _sampled(benchmark, sample, draw_seed), None
     truths = benchmark.column(truth, seed=seed)
     scores = score.values(benchmark, truth.dataset, seed)
     rows = unique_rows(benchmark) if unique else np.arange(len(benchmark))
-    if sample is not None:
-        rows = draw(rows, sample, draw_seed)
+    if to_draw is not None:
+        rows = draw(rows, to_draw, draw_seed)
     scores, truths = scores[rows], truths[rows]
     interval = None if sample is None else stats.bootstrap_interval(scores, truths)
     return Ranking(
@@ -78,8 +83,23 @@ def draw(rows: NDArray[np.intp], n: int, draw_seed: int | None) -> NDArray[np.in
 
     Raises: InvalidSpec without a draw_seed or with more than there are.
     """
-    if draw_seed is None:
-        raise InvalidSpec("A sample needs a seed of its own.", "Name one: --draw-seed 0.")
+    rng = _generator(draw_seed)
     if not 2 <= n <= len(rows):
         raise InvalidSpec(f"Cannot draw {n} of {len(rows)} architectures.")
-    return np.sort(derive(draw_seed, "draw of architectures").choice(rows, n, replace=False))
+    return np.sort(rng.choice(rows, n, replace=False))
+
+
+def _sampled(surrogate: Surrogate, n: int | None, draw_seed: int | None) -> Table:
+    """N architectures of the surrogate's space, which may hold one twice."""
+    if n is None or n < 2:
+        raise InvalidSpec(
+            f"{surrogate.name} predicts any arch of {surrogate.space.name} and lists none.",
+            "Name how many to sample: --sample 1000 --draw-seed 0.",
+        )
+    return surrogate.drawn(n, _generator(draw_seed))
+
+
+def _generator(draw_seed: int | None) -> np.random.Generator:
+    if draw_seed is None:
+        raise InvalidSpec("A sample needs a seed of its own.", "Name one: --draw-seed 0.")
+    return derive(draw_seed, "draw of architectures")

@@ -24,6 +24,7 @@ from harness.errors import DuplicateName, HarnessError, InvalidSpec, unknown
 # Kind -> (package, the name under which a module of this kind offers its plug-in).
 KINDS = {
     "adapter": ("adapters", "ADAPTER"),
+    "view": ("adapters", "VIEW"),
     "protocol": ("protocols", "PROTOCOL"),
     "method": ("protocols.methods", "METHOD"),
     "selector": ("protocols.selectors", "SELECTOR"),

@@ -5,6 +5,7 @@ Layout below NAS_HARNESS_HOME (default: the user's data directory):
     stores/NAME.json         the manifest; replaced in one step, so it names complete files only
     stores/NAME@ID/*.npy     the arrays that the manifest names
     stores/ALIAS.json        {"alias_of": NAME}
+    views/                   what harness.views worked out
     runs/                    records, see harness.record
 """
 
@@ -17,15 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import Cost, Holding, Roles, Slice, Table, map_array
+from harness.benchmark import Benchmark, Cost, Holding, Roles, Slice, Table, map_array
 from harness.errors import BrokenStore, InvalidSpec, UnknownBenchmark
 from harness.spaces import space
 
 SCHEMA = 1
 LARGEST_ALIAS_BYTES = 1000  # An alias is one line, a manifest hundreds; only lines are looked into.
-# What of a manifest is the benchmark itself, and not how it came here.
-CONTENT = ("schema", "space", "n_archs", "codes", "indices", "slices", "costs", "roles")
-OPTIONAL_CONTENT = ("keys",)  # Only in the manifests of benchmarks that have it.
+# What of a manifest is not the benchmark itself: its name, and how and where it came here.
+OF_ITS_IMPORT = ("name", "sha256", "folder", "provenance")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -58,9 +58,9 @@ def check_alias(alias: str) -> None:
 
 
 def check_new(name: str, adapter: str) -> None:
-    """Whether an adapter may write a store of this name; only its own are replaced.
+    """Whether an adapter may write a store of this name; only its own and aliases are replaced.
 
-    Raises: InvalidSpec if the name is an alias, or a store that another adapter made.
+    Raises: InvalidSpec if the name is that of a store that another adapter made.
     """
     check_name(name)
     path = stores_folder() / f"{name}.json"
@@ -68,8 +68,6 @@ def check_new(name: str, adapter: str) -> None:
         found = read_json(path) if path.exists() else {}
     except BrokenStore:
         return  # Importing again is how a broken store is repaired.
-    if "alias_of" in found:
-        raise InvalidSpec(f"{name} is an alias of {found['alias_of']}.", "Choose another name.")
     made_by = found.get("provenance", {}).get("adapter", adapter)
     if made_by != adapter:
         raise InvalidSpec(
@@ -105,21 +103,38 @@ def imported() -> dict[str, str | None]:
 
 
 def names() -> dict[str, str | None]:
-    """All benchmarks that can be opened: what is imported, and what ships and is unpacked then."""
-    from harness import shipped  # Only a list of all pays for loading the adapters.
+    """All benchmarks that can be opened: what is imported, what ships, and views of these.
 
-    return dict(sorted({**dict.fromkeys(shipped.shipped()), **imported()}.items()))
+    For an alias or a view the name has the benchmark that it stands for or is looked up in.
+    """
+    from harness import shipped, views  # Only a list of all pays for loading the adapters.
+
+    stores = {**dict.fromkeys(shipped.shipped()), **imported()}
+    seen = {name: held.base for name, held in views.views().items() if held.base in stores}
+    return dict(sorted({**seen, **stores}.items()))
+
+
+def is_view(name: str) -> bool:
+    """Whether a benchmark is looked up in another one; a store of that name comes first."""
+    if (stores_folder() / f"{name}.json").exists():
+        return False
+    from harness import views
+
+    return name in views.views()
 
 
 def path_of(name: str) -> Path:
     """The manifest's file of a store, aliases followed; what ships is unpacked if need be.
 
+    A view has none, so it is that of the benchmark that it is looked up in.
     Raises: UnknownBenchmark, BrokenStore.
     """
     path = stores_folder() / f"{name}.json"
     if not path.exists():
-        from harness import shipped
+        from harness import shipped, views
 
+        if name in views.views():
+            return path_of(views.views()[name].base)
         shipped.unpack(name)
     if not NAME_PATTERN.fullmatch(name) or not path.exists():
         raise UnknownBenchmark(
@@ -133,7 +148,7 @@ def path_of(name: str) -> Path:
 
 
 def manifest(name: str) -> dict[str, Any]:
-    """The manifest of a store, aliases followed.
+    """The manifest of a store, aliases and views followed.
 
     Raises: UnknownBenchmark, BrokenStore.
     """
@@ -153,41 +168,60 @@ def manifest(name: str) -> dict[str, Any]:
     return found
 
 
-def load(name: str) -> Table:
-    """Opens an imported benchmark; nothing is read but the manifest and the codes.
+def is_surrogate(manifest: Mapping[str, Any]) -> bool:
+    """Whether a store holds models, which predict, and no arrays of what was measured."""
+    return "files" in manifest
+
+
+def load(name: str) -> Benchmark:
+    """Opens a benchmark; of a table, nothing is read but the manifest and the codes.
 
     Raises: UnknownBenchmark if it was never imported, BrokenStore if its files are damaged.
     """
+    if is_view(name):
+        from harness import views
+
+        return views.load(name)
     found = manifest(name)
     try:
         folder = stores_folder() / found["folder"]
-        of_space = space(found["space"])
-        n_archs = found["n_archs"]
-        n_positions = sum(take for _, take in of_space.rows)
-        holdings = [
-            Holding(Slice.parse(s["slice"]), s["unit"], tuple(s["seeds"]), tuple(s["epochs"]))
-            for s in found["slices"]
-        ]
-        return Table(
-            name=found["name"],
-            space=of_space,
-            codes=map_array(folder / found["codes"]["file"], (n_archs, n_positions)),
-            indices=map_array(folder / found["indices"]["file"], (n_archs,)),
-            holdings=holdings,
-            arrays={
-                holding.slice: folder / s["file"]
-                for holding, s in zip(holdings, found["slices"], strict=True)
-            },
-            costs={Cost(**c["cost"]): folder / c["file"] for c in found["costs"]},
-            roles={dataset: _roles_from_json(r) for dataset, r in found["roles"].items()},
-            sha256=found["sha256"],
-            citation=found["provenance"]["citation"],
-            keys=map_array(folder / found["keys"]["file"], (n_archs,)) if "keys" in found else None,
-        )
+        if not is_surrogate(found):
+            return _table(found, folder)
+        from harness import registry
+
+        adapter = registry.get("adapter", found["provenance"]["adapter"]).offer
+        opened: Benchmark = adapter.open(found["name"], folder, found)
+        return opened
     except (KeyError, TypeError) as error:
         raise BrokenStore(
             f"The manifest of {name} lacks {error}.", "Import the benchmark again."
         ) from error
+
+
+def _table(found: Mapping[str, Any], folder: Path) -> Table:
+    of_space = space(found["space"])
+    n_archs = found["n_archs"]
+    n_positions = sum(take for _, take in of_space.rows)
+    holdings = [
+        Holding(Slice.parse(s["slice"]), s["unit"], tuple(s["seeds"]), tuple(s["epochs"]))
+        for s in found["slices"]
+    ]
+    return Table(
+        name=found["name"],
+        space=of_space,
+        codes=map_array(folder / found["codes"]["file"], (n_archs, n_positions)),
+        indices=map_array(folder / found["indices"]["file"], (n_archs,)),
+        holdings=holdings,
+        arrays={
+            holding.slice: folder / s["file"]
+            for holding, s in zip(holdings, found["slices"], strict=True)
+        },
+        costs={Cost(**c["cost"]): folder / c["file"] for c in found["costs"]},
+        roles={dataset: _roles_from_json(r) for dataset, r in found["roles"].items()},
+        sha256=found["sha256"],
+        citation=found["provenance"]["citation"],
+        keys=map_array(folder / found["keys"]["file"], (n_archs,)) if "keys" in found else None,
+    )
 
 
 def verify(name: str) -> list[str]:
@@ -197,11 +231,9 @@ def verify(name: str) -> list[str]:
     found = manifest(name)
     problems = []
     try:
-        optional = [key for key in OPTIONAL_CONTENT if key in found]
-        if content_digest({key: found[key] for key in (*CONTENT, *optional)}) != found["sha256"]:
+        if content_digest(found) != found["sha256"]:
             problems.append(f"the manifest of {name} was changed after the import")
-        single = [found[key] for key in ("codes", "indices", *optional)]
-        for entry in [*single, *found["slices"], *found["costs"]]:
+        for entry in _files(found):
             path = stores_folder() / found["folder"] / entry["file"]
             if not path.exists():
                 problems.append(f"{path} is missing")
@@ -212,12 +244,21 @@ def verify(name: str) -> list[str]:
     return problems
 
 
-def content_digest(content: Mapping[str, Any]) -> str:
-    """The sha256 of a store: of the manifest's `CONTENT`, which holds every file's own."""
+def _files(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Every entry of a manifest that names a file."""
+    if is_surrogate(found):
+        return list(found["files"])
+    single = [found[key] for key in ("codes", "indices", "keys") if key in found]
+    return [*single, *found["slices"], *found["costs"]]
+
+
+def content_digest(manifest: Mapping[str, Any]) -> str:
+    """The sha256 of a store: of all that its manifest tells of the benchmark, files included."""
     import hashlib
 
     from harness.files import canonical_json
 
+    content = {key: value for key, value in manifest.items() if key not in OF_ITS_IMPORT}
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, cast, final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import cast, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arch import Arch, Codes
-from harness.benchmark import MEAN, UNITS, Reading, Slice
-from harness.errors import InvalidSpec, UnknownArch, UnknownName, UnknownSeed, UnknownSlice
+from harness.benchmark import (
+    MEAN,
+    UNITS,
+    Benchmark,
+    Cost,
+    Holding,
+    Reading,
+    Roles,
+    Seed,
+    Slice,
+    Table,
+)
+from harness.errors import InvalidSpec, UnknownArch, UnknownName
 from harness.spaces import space
 from harness.spaces.darts import PRIMITIVES, DartsSpace
 
@@ -21,31 +32,52 @@ DARTS = cast(DartsSpace, space("darts"))
 # CIFAR-10's training set, validation_split 0.2 in its run_proxy.py, and predicts the accuracy on
 # the other 20 %.
 NB301 = Slice("cifar10", "train", "valid", "accuracy", 100)
+# The networks that it trained had 8 cells and 32 channels, as its encoding's constants say.
+N_CELLS, CHANNELS = 8, 32
 
 # (n, 40) codes of `darts` -> (n_members, n).
 Predictor = Callable[[Codes], NDArray[np.float64]]
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class Surrogate:
+class Surrogate(Benchmark):
     """An ensemble that predicts one slice for any architecture of the DARTS space.
 
     It measures nothing: a method that selects by it and is reported by it was selected on the
-    reported quantity. members: names of the models. predictor: codes of `darts` to one row a
-    member. averaged: the one member is a mean over models that cannot be told apart. seeds: those
-    that the members were fitted with, where known.
+    reported quantity. It lists no architectures, so it has no rows, columns or curves;
+    `tabulate` makes a table of those that are asked for.
     """
 
-    name: str
-    members: tuple[str, ...]
-    predictor: Predictor
-    slice: Slice = NB301
-    averaged: bool = False
-    seeds: tuple[int, ...] = ()
-    citation: str = ""
-    space: ClassVar[DartsSpace] = DARTS
-    is_surrogate: ClassVar[bool] = True
+    is_surrogate = True
+
+    def __init__(
+        self,
+        name: str,
+        members: tuple[str, ...],
+        predictor: Predictor,
+        *,
+        at: Slice = NB301,
+        averaged: bool = False,
+        seeds: tuple[int, ...] = (),
+        sha256: str = "",
+        citation: str = "",
+    ) -> None:
+        """members: names of the models. predictor: codes of `darts` to one row a member.
+
+        averaged: the one member is a mean over models that cannot be told apart. seeds: those
+        that the members were fitted with; their places in `members` where two have the same.
+        """
+        self.name, self.members, self.sha256, self.citation = name, members, sha256, citation
+        self.space = DARTS
+        self.codes = np.empty((0, sum(take for _, take in DARTS.rows)), dtype=np.uint8)
+        self.indices = np.empty(0, dtype=np.int32)
+        if len(set(seeds)) != len(members):
+            seeds = tuple(range(len(members)))
+        held: tuple[Seed, ...] = (MEAN,) if averaged else seeds
+        self.slice = at
+        self.holdings = {at: Holding(at, UNITS[at.metric], held, (at.epochs,))}
+        self.roles = {at.dataset: Roles(search=at, truth=at)}
+        self._predictor = predictor
 
     def predict(self, archs: Sequence[Arch] | Codes) -> NDArray[np.float64]:
         """Every member's prediction.
@@ -54,7 +86,7 @@ class Surrogate:
         Returns: (n_members, n) in the slice's unit.
         Raises: UnknownArch as `darts_codes`; InvalidArch if the codes are not codes of `darts`.
         """
-        found = self.predictor(darts_codes(archs))
+        found = self._predictor(darts_codes(archs))
         expected = (len(self.members), len(archs))
         if found.shape != expected:
             raise ValueError(f"{self.name} predicted {found.shape} values, not {expected}")
@@ -62,57 +94,89 @@ class Surrogate:
 
     def query(
         self,
-        arch: Arch | str,
-        at: Slice | None = None,
+        arch: Arch | str | int,
+        at: Slice,
         *,
-        member: str | None = None,
+        seed: Seed | None = None,
+        epoch: int | None = None,
         noise: np.random.Generator | None = None,
     ) -> Reading:
-        """The prediction for one architecture.
+        """The prediction for one architecture; std and n are over the members (ddof=1).
 
-        arch: an `Arch` of the DARTS family or a genotype's text. at: None is the only slice.
-        member: one of `members`; None or "mean" is the mean over them, with their std (ddof=1)
-        and number. noise: draws the value from N(mean, std) with the caller's own generator;
-        upstream's own noise has the std with ddof=0.
-        Raises: UnknownSlice, UnknownArch, InvalidArch; UnknownSeed for a member that is not
-            there; InvalidSpec for noise where no std over members is known.
+        arch: an `Arch` of the DARTS family or a genotype's text. seed: of one member, or "mean".
+        noise: draws the value from N(mean, std) with the caller's own generator; upstream's own
+        noise has the std with ddof=0.
+        Raises: UnknownSlice, UnknownArch, InvalidArch, UnknownSeed, UnknownEpoch; InvalidSpec for
+            an index, or for noise where no std over members is known.
         """
-        at = self._checked(at)
+        holding = self.holding(at)
+        seed = holding.check_seed(seed)
+        holding.epoch_position(epoch)
+        if isinstance(arch, int):
+            raise self._lists_none()
         arch = self.space.parse(arch) if isinstance(arch, str) else arch
         values = self.predict([arch])[:, 0]
-        unit = UNITS[at.metric]
-        if member not in (None, MEAN):
-            if noise is not None:
-                raise InvalidSpec("One member has no std to draw noise from.", "Ask for the mean.")
-            value = float(values[self._position(member)])
-            return Reading(value, math.nan, 1, unit, at, is_surrogate=True)
-        mean = float(values.mean())
+        n: int | None = None if holding.label else len(values)
+        if seed not in (MEAN, holding.label):
+            values = values[[holding.seeds.index(seed)]]
+            n = 1
+        value = float(values.mean())
         std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
         if noise is not None:
             if math.isnan(std):
                 raise InvalidSpec(
-                    f"{self.name} has one member, so no std to draw noise from.",
-                    "Ask without noise.",
+                    "One member has no std to draw noise from.",
+                    "Ask for the mean of several, or without noise.",
                 )
-            mean += std * float(noise.standard_normal())
-        n = None if self.averaged else len(values)
-        return Reading(mean, std, n, unit, at, is_surrogate=True)
+            value += std * float(noise.standard_normal())
+        return Reading(value, std, n, holding.unit, holding.slice, is_surrogate=True)
 
-    def _checked(self, at: Slice | None) -> Slice:
-        if at is None or at in (self.slice, replace(self.slice, trained_on=None)):
-            return self.slice
-        raise UnknownSlice(
-            f"{self.name} does not hold {at}.",
-            f"It predicts {self.slice} and nothing else: no other data, epoch or loss.",
+    def tabulate(self, archs: Sequence[Arch] | Codes) -> Table:
+        """A table of predictions, row by row, with the costs of the networks trained there.
+
+        archs: as for `predict`; indices count them.
+        """
+        codes = darts_codes(archs)
+        (holding,) = self.holdings.values()
+        values = self.predict(codes).astype(np.float32)[:, None, :]
+        cost = partial(DARTS.network_cost, codes=codes, channels=CHANNELS, n_cells=N_CELLS)
+        return Table(
+            name=self.name,
+            space=self.space,
+            codes=codes,
+            indices=np.arange(len(codes), dtype=np.int32),
+            holdings=[holding],
+            arrays={holding.slice: values},
+            costs={Cost(name, holding.slice.dataset): cost(name) for name in ("params", "flops")},
+            roles=self.roles,
+            sha256=self.sha256,
+            citation=self.citation,
+            is_surrogate=True,
         )
 
-    def _position(self, member: str | None) -> int:
-        if member not in self.members:
-            raise UnknownSeed(
-                f"{self.name} has no member {member!r}; it has {', '.join(self.members)}.",
-                "Name one of them or ask for the mean.",
-            )
-        return self.members.index(member)
+    def drawn(self, n: int, rng: np.random.Generator) -> Table:
+        """The table of n architectures sampled from the space."""
+        return self.tabulate([self.space.sample(rng) for _ in range(n)])
+
+    def row(self, arch: Arch | str | int) -> int:
+        """Raises: InvalidSpec, since there are no rows."""
+        raise self._lists_none()
+
+    def _lists_none(self) -> InvalidSpec:
+        return InvalidSpec(
+            f"{self.name} predicts any arch of {self.space.name} and lists none: it has no rows,"
+            " columns or curves.",
+            "Ask for an arch by its genotype, or for a sample (rank --sample N --draw-seed S).",
+        )
+
+    def _at(self, holding: Holding, row: int, position: int) -> list[float]:
+        raise self._lists_none()
+
+    def _array(self, holding: Holding) -> NDArray[np.float32]:
+        raise self._lists_none()
+
+    def _recorded_costs(self) -> Mapping[Cost, NDArray[np.float64]]:
+        return {}
 
 
 def darts_codes(archs: Sequence[Arch] | Codes) -> Codes:

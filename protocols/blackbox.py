@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 
 from harness.arch import SearchSpace
-from harness.benchmark import Seed, Slice, Table, sealed_truth
+from harness.benchmark import Benchmark, Seed, Slice, sealed_truth
 from harness.engine import Outcome, Protocol, Run
 from harness.errors import BudgetSpent, HarnessError, InvalidSpec, UnknownSeed, UnknownSlice
 from harness.oracle import RANDOM, Budget, Oracle, Query
@@ -169,13 +169,13 @@ def _oracle(run: Run, setting: Setting, budget: Budget) -> Oracle:
     )
 
 
-def _truth(bench: Table, setting: Setting) -> tuple[Slice, Seed]:
+def _truth(bench: Benchmark, setting: Setting) -> tuple[Slice, Seed]:
     """The truth slice and the seed that is meant, label included."""
     holding = bench.holding(bench.roles[setting.dataset].truth)
     return holding.slice, holding.check_seed(setting.truth_seed)
 
 
-def _trajectory(bench: Table, oracle: Oracle, setting: Setting) -> dict[str, Any]:
+def _trajectory(bench: Benchmark, oracle: Oracle, setting: Setting) -> dict[str, Any]:
     log = oracle.log
     index = [query.index for query in log]
     truth_slice, truth_seed = _truth(bench, setting)

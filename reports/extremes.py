@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.benchmark import Benchmark, Slice, Table
+from harness.benchmark import Benchmark, Slice
 from harness.record import Record
 from reports import nb201
 from reports.card import card_of, holds
@@ -45,7 +45,7 @@ def extremes_item(
     waits: row label -> why it is not run yet, for all other rows.
     """
 
-    def measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+    def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
         return _extremes(item, benchmark, waits, footnotes)
 
@@ -72,7 +72,7 @@ class Maximum:
 
 
 def _extremes(
-    item: Item, benchmark: Table, waits: Mapping[str, str], footnotes: Sequence[str]
+    item: Item, benchmark: Benchmark, waits: Mapping[str, str], footnotes: Sequence[str]
 ) -> Artefact:
     def fill(value: PublishedValue) -> Cell:
         return _cell(value, benchmark, waits)

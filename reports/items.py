@@ -11,7 +11,7 @@ from harness.errors import unknown
 from reports.published import PublishedValue, published
 
 if TYPE_CHECKING:
-    from harness.benchmark import Table
+    from harness.benchmark import Benchmark
     from harness.record import Record, RunSpec
     from reports.card import MetricCard
     from reports.figures import Plot
@@ -31,12 +31,12 @@ class Artefact:
     footnotes: tuple[str, ...] = ()
 
 
-def no_problem(benchmark: Table) -> str | None:
+def no_problem(benchmark: Benchmark) -> str | None:
     """For items that any benchmark of their space can answer."""
     return None
 
 
-def no_runs(benchmark: Table) -> list[RunSpec]:
+def no_runs(benchmark: Benchmark) -> list[RunSpec]:
     """For items that only look values up."""
     return []
 
@@ -58,9 +58,9 @@ class Item:
     needs: str
     waits_for: str | None = None
     space: str | None = None
-    problem: Callable[[Table], str | None] = no_problem
-    requests: Callable[[Table], list[RunSpec]] = no_runs
-    measure: Callable[[Item, Table | None, Sequence[Record]], Artefact] | None = None
+    problem: Callable[[Benchmark], str | None] = no_problem
+    requests: Callable[[Benchmark], list[RunSpec]] = no_runs
+    measure: Callable[[Item, Benchmark | None, Sequence[Record]], Artefact] | None = None
     unproven: str = ""
     benchmark: str | None = None
 
@@ -79,17 +79,17 @@ class Item:
         name = self.id.partition(":")[2]
         return published(self.paper, name.removeprefix("T"))
 
-    def benchmark_problem(self, benchmark: Table) -> str | None:
+    def benchmark_problem(self, benchmark: Benchmark) -> str | None:
         """Why this benchmark cannot answer the item, or None. Reads no results."""
         if self.space is not None and benchmark.space.name != self.space:
             return f"{benchmark.name} holds archs of {benchmark.space.name}, not of {self.space}"
         return self.problem(benchmark)
 
-    def specs(self, benchmark: Table | None) -> list[RunSpec]:
+    def specs(self, benchmark: Benchmark | None) -> list[RunSpec]:
         """The runs that must be done before `build`."""
         return self.requests(benchmark) if benchmark is not None else []
 
-    def build(self, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+    def build(self, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         """The finished item; records: one for every one of `specs`, in order."""
         if self.measure is None:
             raise ValueError(f"{self.id} cannot be made: {self.waits_for}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import class_table, load, stats
-from harness.benchmark import MEAN, Slice, Table
+from harness.benchmark import MEAN, Benchmark, Slice
 from harness.class_table import SPLITS, ClassTable
 from harness.errors import HarnessError
 from harness.ranking import unique_rows
@@ -84,25 +84,27 @@ def _facts(table: ClassTable) -> list[tuple[str, str]]:
     ]
 
 
-def _reaches_output(bench: Table, row: int) -> bool:
+def _reaches_output(bench: Benchmark, row: int) -> bool:
     return bool(bench.space.reaches_output(bench.archs[row]))  # type: ignore[attr-defined]
 
 
-def _low(bench: Table, low: list[int], cut: list[int]) -> str:
+def _low(bench: Benchmark, low: list[int], cut: list[int]) -> str:
     others = [f"`{bench.space.format(bench.archs[row])}`" for row in low if row not in cut]
     if not others:
         return f"{len(low)}, all without a path to the output"
     return f"{len(low)}, of which these have a path to the output: {', '.join(others)}"
 
 
-def _spearman(bench: Table, score: str, test: NDArray[np.float32], rows: NDArray[np.intp]) -> str:
+def _spearman(
+    bench: Benchmark, score: str, test: NDArray[np.float32], rows: NDArray[np.intp]
+) -> str:
     (dataset,) = bench.datasets
     values = parse_score(score).values(bench, dataset, SEED)[rows]
     n = int(stats.complete(values, test).sum())
     return f"{stats.spearman(values, test):.3f} (n={n:,})"
 
 
-def _with_real(bench: Table, test: NDArray[np.float32], rows: NDArray[np.intp]) -> str:
+def _with_real(bench: Benchmark, test: NDArray[np.float32], rows: NDArray[np.intp]) -> str:
     """On the classes that were not used to choose the settings, with a bootstrap interval."""
     try:
         real = load(REAL)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmark import Benchmark, Table
+from harness.benchmark import Benchmark
 from harness.record import Record
 from reports import nb201, reasons
 from reports.card import card_of
@@ -37,13 +37,13 @@ ROUNDING = "Accuracies are ranked as the table holds them, not rounded to two de
 def params_item(name: str, title: str, *, n_cells: int = N_CELLS, n_draws: int = N_DRAWS) -> Item:
     """Thesis table 4.5; the parameter rows on NAS-Bench-201 are measured."""
 
-    def problem(benchmark: Table) -> str | None:
+    def problem(benchmark: Benchmark) -> str | None:
         if len(benchmark) < n_cells:
             held = f"{len(benchmark):,} of {benchmark.space.size:,} archs"
             return f"{benchmark.name} holds {held}; the thesis draws {n_cells}"
         return nb201.no_datasets(benchmark)
 
-    def measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+    def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
         return _artefact(item, benchmark, n_cells, n_draws)
 
@@ -96,7 +96,7 @@ def draw_correlations(benchmark: Benchmark, dataset: str, n_cells: int, n_draws:
     return Draws(values, spearman(params, truth))
 
 
-def _artefact(item: Item, benchmark: Table, n_cells: int, n_draws: int) -> Artefact:
+def _artefact(item: Item, benchmark: Benchmark, n_cells: int, n_draws: int) -> Artefact:
     datasets = nb201.datasets(benchmark)
     found = {
         title: draw_correlations(benchmark, dataset, n_cells, n_draws)

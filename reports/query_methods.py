@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmark import Benchmark, Table
+from harness.benchmark import Benchmark
 from harness.errors import UnknownCost
 from harness.record import Record, RunSpec
 from reports import nb201
@@ -38,7 +38,7 @@ def query_methods_item(
 ) -> Item:
     """Thesis table 4.6. waits: row label -> why it is not run yet."""
 
-    def problem(benchmark: Table) -> str | None:
+    def problem(benchmark: Benchmark) -> str | None:
         if len(benchmark) < benchmark.space.size:
             held = f"{len(benchmark):,} of {benchmark.space.size:,} archs"
             return f"{benchmark.name} holds {held}; a search may ask for any of them"
@@ -46,10 +46,10 @@ def query_methods_item(
             return f"{benchmark.name} declares no short schedule to search on"
         return None
 
-    def requests(benchmark: Table) -> list[RunSpec]:
+    def requests(benchmark: Benchmark) -> list[RunSpec]:
         return suite_specs(benchmark, n_seeds)
 
-    def measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+    def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
         return _artefact(item, benchmark, records, waits)
 
@@ -172,7 +172,7 @@ def _runs(records: Sequence[Record], method: str, dataset: str, in_seconds: bool
 
 
 def _artefact(
-    item: Item, benchmark: Table, records: Sequence[Record], waits: Mapping[str, str]
+    item: Item, benchmark: Benchmark, records: Sequence[Record], waits: Mapping[str, str]
 ) -> Artefact:
     datasets = list(_datasets(benchmark).values())
     in_seconds = all(has_the_papers_seconds(benchmark, dataset) for dataset in datasets)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmark import Benchmark, Slice, Table
+from harness.benchmark import Benchmark, Slice
 from harness.record import Record, RunSpec
 from reports import nb201
 from reports.card import card_of
@@ -79,14 +79,14 @@ def rank_curves_item(
     if n_cells is None:
         n_draws = 1
 
-    def panels(benchmark: Table) -> list[Schedule]:
+    def panels(benchmark: Benchmark) -> list[Schedule]:
         return [
             schedule
             for heading, dataset in _headings(benchmark, titles).items()
             for schedule in _schedules(benchmark, heading, dataset, all_schedules)
         ]
 
-    def problem(benchmark: Table) -> str | None:
+    def problem(benchmark: Benchmark) -> str | None:
         if not panels(benchmark):
             return f"{benchmark.name} stores no training losses of {' or '.join(titles or ['any'])}"
         if len(benchmark) < (n_cells or benchmark.space.size):
@@ -95,7 +95,7 @@ def rank_curves_item(
             return f"{benchmark.name} holds {held}; {wanted}"
         return None
 
-    def requests(benchmark: Table) -> list[RunSpec]:
+    def requests(benchmark: Benchmark) -> list[RunSpec]:
         return [
             _spec(benchmark, panel, ranker, draw, n_cells)
             for panel in panels(benchmark)
@@ -103,7 +103,7 @@ def rank_curves_item(
             for draw in range(n_draws)
         ]
 
-    def measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+    def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
         artefact = _artefact(item, benchmark, panels(benchmark), records, n_cells, n_draws)
         notes = nb201.not_the_papers(benchmark) if titles is not None else []
@@ -166,7 +166,7 @@ def _rankers(benchmark: Benchmark, schedule: Schedule) -> list[Ranker]:
 
 
 def _spec(
-    benchmark: Table, schedule: Schedule, ranker: Ranker, draw: int, n_cells: int | None
+    benchmark: Benchmark, schedule: Schedule, ranker: Ranker, draw: int, n_cells: int | None
 ) -> RunSpec:
     truth = benchmark.roles[schedule.dataset].truth
     setting = {
@@ -228,7 +228,7 @@ def _ranked(ranker: Ranker, dataset: str, records: Sequence[Record]) -> Ranked:
 
 def _artefact(
     item: Item,
-    benchmark: Table,
+    benchmark: Benchmark,
     panels: Sequence[Schedule],
     records: Sequence[Record],
     n_cells: int | None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import store
-from harness.benchmark import Table
+from harness.benchmark import Benchmark
 from harness.engine import run_all
 from harness.errors import HarnessError, StorageFailed
 from harness.files import write_atomically
@@ -74,7 +74,7 @@ def reproduce(
     """
     items = select(asked)
     if benchmark is not None:
-        store.manifest(benchmark)
+        store.path_of(benchmark)
     made: list[tuple[Section, str]] = []
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
@@ -117,7 +117,7 @@ def _make(
     return write_item(item, artefact, out), table.name if table is not None else ""
 
 
-def _choose(item: Item, benchmark: str | None) -> Table | None:
+def _choose(item: Item, benchmark: str | None) -> Benchmark | None:
     """The benchmark to make the item on; None where it needs none.
 
     Raises: CannotRun with the reason; whatever a named benchmark raises when it is opened.
@@ -145,6 +145,10 @@ def _candidates(space: str) -> list[str]:
     """Benchmarks of a space: its namesake, those that hold all of it, the others, what ships."""
     found = []
     for name, alias_of in store.names().items():
+        if store.is_view(name):
+            if name == space:
+                found.append((False, False, 0, name))
+            continue
         try:
             manifest = store.manifest(name)
         except HarnessError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from harness.benchmark import Benchmark, Table
+from harness.benchmark import Benchmark
 from harness.ranking import Ranking, rank
 from harness.record import Record
 from reports import nb201
@@ -38,7 +38,7 @@ class Scored(NamedTuple):
 def score_ranks_item(name: str, title: str, benchmark: str) -> Item:
     """A table of rank correlations over the whole space of a benchmark's first data set."""
 
-    def problem(benchmark: Table) -> str | None:
+    def problem(benchmark: Benchmark) -> str | None:
         return nb201.no_datasets(benchmark)
 
     return Item(
@@ -53,7 +53,7 @@ def score_ranks_item(name: str, title: str, benchmark: str) -> Item:
     )
 
 
-def _measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+def _measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
     assert benchmark is not None
     dataset = benchmark.datasets[0]
     truth = benchmark.roles[dataset].truth

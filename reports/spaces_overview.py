@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from harness.benchmark import Table
+from harness.benchmark import Benchmark
 from harness.engine import environment
 from harness.record import Record
 from harness.spaces import space
@@ -45,7 +45,7 @@ def overview_item(name: str, title: str) -> Item:
     return Item(name, title, TABLE, "the search spaces themselves", measure=_measure)
 
 
-def _measure(item: Item, benchmark: Table | None, records: Sequence[Record]) -> Artefact:
+def _measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
     table = from_published(
         item.id,
         item.title,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from nb301_files import unpacked_archive, zipped_as_published
 
 from harness import registry
 from harness.config import suites
@@ -46,6 +47,9 @@ def place(data, tmp_path_factory):
     for block in blocks("python"):
         if named := re.match(r"# (\w+\.py)\n", block):
             (folder / named[1]).write_text(block)
+    downloads = folder / "downloads"
+    downloads.mkdir()
+    zipped_as_published(unpacked_archive(data, downloads))
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "NAS_HARNESS_HOME": str(folder / "home"), "PATH": path}
     return folder, {**environment, "NAS_HARNESS_DATA": str(data), "COLUMNS": "80"}

@@ -7,7 +7,7 @@ Sources: Liu et al., ICLR 2019 (DARTS) and its code, quark0/darts; Zela et al., 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, permutations
 from math import prod
@@ -17,10 +17,10 @@ from typing import Any, Literal, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arch import Arch, Choice, SearchSpace
-from harness.errors import InvalidArch, InvalidSpec
+from harness.arch import Arch, Choice, Codes, SearchSpace
+from harness.errors import InvalidArch, InvalidSpec, unknown
 
-NONE, SKIP = "none", "skip_connect"
+NONE, SKIP, NOISE = "none", "skip_connect", "noise"
 PRIMITIVES = (
     NONE,
     "max_pool_3x3",
@@ -39,6 +39,25 @@ NODES = (2, 3, 4, 5)
 EDGES = tuple((node, source) for node in NODES for source in range(node))
 EDGE_INDEX = {edge: index for index, edge in enumerate(EDGES)}
 N_PAIRS = 2 * len(NODES)
+# For every pair of a cell, the edge from source 0 to its node.
+FIRST_EDGES = np.array([EDGE_INDEX[node, 0] for node in NODES for _ in range(2)], dtype=np.int64)
+
+# Operations by the kernels of their depthwise convolutions; after each come a 1x1 convolution and
+# batch norm: quark0/darts, cnn/operations.py. Without any an operation has no weights, but for a
+# skip that halves the side.
+DEPTHWISE_KERNELS: dict[str, tuple[int, ...]] = {
+    NONE: (),
+    NOISE: (),
+    SKIP: (),
+    "max_pool_3x3": (),
+    "avg_pool_3x3": (),
+    "sep_conv_3x3": (3, 3),
+    "sep_conv_5x5": (5, 5),
+    "dil_conv_3x3": (3,),
+    "dil_conv_5x5": (5,),
+}
+STEM_MULTIPLIER = 3  # Channels of the stem per channel of the first cell: cnn/model.py there.
+AUXILIARY_WIDTHS = (128, 768)  # Channels after the head's 1x1 and 2x2 convolution: likewise.
 
 Pair = tuple[str, int]  # (operation, source node)
 Pairs = tuple[Pair, ...]  # One cell: the two pairs of node 2, then those of nodes 3, 4 and 5.
@@ -56,6 +75,24 @@ class Genotype(NamedTuple):
     normal_concat: Sequence[int]
     reduce: Sequence[Pair]
     reduce_concat: Sequence[int]
+
+
+class PlacedCell(NamedTuple):
+    """A cell where it stands in a network, as far as its cost depends on that.
+
+    n_in: channels of its two inputs together; width: channels of each of its nodes; side: of the
+    images in the output of the cell before.
+    """
+
+    cell: CellType
+    n_in: int
+    width: int
+    side: int
+
+
+# (weights of convolutions, channels of batch norms, side of the output) -> parameters or
+# multiply-adds.
+LayerCount = Callable[[int, int, int], int]
 
 
 @final
@@ -248,6 +285,51 @@ class DartsSpace(SearchSpace):
         pairs = self._cells(arch)[CELL_TYPES.index(cell)]
         return sum(op == SKIP for op, _ in pairs) / N_PAIRS
 
+    def network_cost(
+        self,
+        cost: Literal["params", "flops"],
+        codes: Codes,
+        *,
+        channels: int = 36,
+        n_cells: int = 20,
+        n_classes: int = 10,
+        image_size: int = 32,
+        auxiliary: bool = False,
+    ) -> NDArray[np.float64]:
+        """Millions of parameters ("params") or multiply-adds ("flops") of stand-alone networks.
+
+        The defaults are the network that DARTS trains from scratch on CIFAR-10. Papers take other
+        widths and depths too, so the space has no `closed_form`. Multiply-adds are counted as for
+        nb201: those of convolutions, and of the classifier with its bias. The auxiliary head is
+        used in training alone, so it has parameters and no multiply-adds; the sizes that papers
+        print are mostly without it.
+
+        codes: (n, 40) of this space; channels: of each node of the first cell; image_size: side
+        of the images, of 3 channels.
+        Returns: (n,).
+        Raises: UnknownName for another cost; InvalidSpec if there is no such network, or the cost
+            of an operation is not known.
+        """
+        if cost not in LAYER_COUNTS:
+            raise unknown("cost", cost, LAYER_COUNTS)
+        if min(channels, n_cells, n_classes, image_size) < 1 or image_size % 4:
+            raise InvalidSpec(
+                f"No network of {self.name} has {n_cells} cells, {channels} channels, {n_classes}"
+                f" classes and images of side {image_size}.",
+                "Give at least 1 of each, and a side that can be halved twice.",
+            )
+        count = LAYER_COUNTS[cost]
+        placed = _placed_cells(channels, n_cells, image_size)
+        fixed = _fixed_cost(count, placed, channels, n_classes)
+        if auxiliary and cost == "params":
+            fixed += _auxiliary_weights(placed[2 * n_cells // 3], n_classes)
+        total = np.full(len(codes), fixed, dtype=np.int64)
+        for c, group in enumerate(self.groups[: len(CELL_TYPES)]):
+            own = [place for place in placed if place.cell == CELL_TYPES[c]]
+            edges, options = _taken(codes, c)
+            total += _op_costs(count, group.options, own)[edges, options].sum(axis=1)
+        return total / 1e6
+
     def _cells(self, arch: Arch) -> list[Pairs]:
         """The pairs of the normal cell and those of the reduction cell."""
         if arch.space != self.name:
@@ -381,6 +463,94 @@ def _relabelled(pairs: Pairs) -> Iterator[Pairs]:
             yield tuple(pair for two in moved for pair in two)
 
 
+def _placed_cells(channels: int, n_cells: int, image_size: int) -> list[PlacedCell]:
+    """The cells in their order; those at one and two thirds halve the side and double the width."""
+    before = last = STEM_MULTIPLIER * channels
+    width, side = channels, image_size
+    placed = []
+    for position in range(n_cells):
+        halves = position in (n_cells // 3, 2 * n_cells // 3)
+        width *= 2 if halves else 1
+        placed.append(PlacedCell(CELL_TYPES[halves], before + last, width, side))
+        side //= 2 if halves else 1
+        before, last = last, len(NODES) * width
+    return placed
+
+
+def _weights(n_weights: int, n_normed: int, side: int) -> int:
+    """Weights without bias, and a batch norm's scale and shift."""
+    return n_weights + 2 * n_normed
+
+
+def _macs(n_weights: int, n_normed: int, side: int) -> int:
+    """Multiply-adds of convolutions with `side` x `side` outputs; batch norm is not counted."""
+    return n_weights * side * side
+
+
+LAYER_COUNTS: dict[str, LayerCount] = {"params": _weights, "flops": _macs}
+
+
+def _fixed_cost(
+    count: LayerCount, placed: Sequence[PlacedCell], channels: int, n_classes: int
+) -> int:
+    """What every network has: stem, the convolutions that give cell inputs their width, classifier.
+
+    After a reduction cell one input is brought to half its side by two convolutions to half the
+    width each; they cost as much as the one convolution that it goes through elsewhere.
+    """
+    n_stem = STEM_MULTIPLIER * channels
+    total = count(3 * 3 * 3 * n_stem, n_stem, placed[0].side)
+    for _, n_in, width, side in placed:
+        total += count(n_in * width, 2 * width, side)
+    return total + len(NODES) * placed[-1].width * n_classes + n_classes
+
+
+def _auxiliary_weights(place: PlacedCell, n_classes: int) -> int:
+    """Parameters of the auxiliary head, which stands on the output of this cell."""
+    n_in, (n_mid, n_out) = len(NODES) * place.width, AUXILIARY_WIDTHS
+    convs = _weights(n_in * n_mid, n_mid, 1) + _weights(2 * 2 * n_mid * n_out, n_out, 1)
+    return convs + n_out * n_classes + n_classes
+
+
+def _op_costs(count: LayerCount, rows: Rows, placed: Sequence[PlacedCell]) -> NDArray[np.int64]:
+    """(14, options of the edge that has most): each one's cost in all of these cells together."""
+    table = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
+    for edge, row in enumerate(rows):
+        is_first = EDGES[edge][1] not in NODES
+        for option, op in enumerate(row):
+            table[edge, option] = sum(_op_cost(count, op, place, is_first) for place in placed)
+    return table
+
+
+def _op_cost(count: LayerCount, op: str, place: PlacedCell, is_first: bool) -> int:
+    """One operation; is_first: on an input of the cell, where a reduction cell halves the side."""
+    _, _, width, side = place
+    if op not in DEPTHWISE_KERNELS:
+        raise InvalidSpec(
+            f"What the operation {op!r} costs is not known.",
+            f"That of {', '.join(DEPTHWISE_KERNELS)} is.",
+        )
+    halves = place.cell == "reduce"
+    side //= 2 if halves else 1
+    if op == SKIP and halves and is_first:
+        return count(width * width, width, side)
+    return sum(
+        count(kernel * kernel * width + width * width, width, side)
+        for kernel in DEPTHWISE_KERNELS[op]
+    )
+
+
+def _taken(codes: Codes, c: int) -> tuple[NDArray[np.int64], Codes]:
+    """(n, 40) -> in the cell of type c the 8 edges that are inputs, and their options: (n, 8)."""
+    n_edges, n_free = len(EDGES), N_PAIRS - 2
+    ops = codes[:, c * n_edges :][:, :n_edges]
+    free = codes[:, len(CELL_TYPES) * n_edges + c * n_free :][:, :n_free]
+    edges = np.tile(FIRST_EDGES, (len(codes), 1))
+    edges[:, 1] += 1  # Node 2 always takes 0 and 1.
+    edges[:, 2:] += free
+    return edges, np.take_along_axis(ops, edges, axis=1)
+
+
 def _genotype_of_text(text: str) -> Genotype:
     """The printed genotype. Raises: some error of Python's own if the text is none."""
     call = ast.parse(text, mode="eval").body
@@ -432,5 +602,5 @@ SPACES: tuple[SearchSpace, ...] = (
     _uniform("darts-s2", SKIP, "sep_conv_3x3"),
     _uniform("darts-s3", NONE, SKIP, "sep_conv_3x3"),
     # Noise is a candidate of S4 only: N(0, 1) of the input's shape, whatever the input is.
-    _uniform("darts-s4", "noise", "sep_conv_3x3"),
+    _uniform("darts-s4", NOISE, "sep_conv_3x3"),
 )

@@ -6,32 +6,37 @@ import pickle
 import sys
 import zipfile
 from collections import OrderedDict, namedtuple
-from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from nb301_files import LGB, XGB, add_member, unpacked_archive, zipped_as_published
+from scipy.stats import spearmanr
 
-from adapters import _gin, _state_dict, nb301
+from adapters import _gin, _nb301_archive, _state_dict, nb301
 from adapters._boosters import booster_state, xgboost_trees
+from adapters._nb301_archive import CONFIGS, DATA_CONFIG, MODEL, MODEL_CONFIG
 from adapters._nb301_features import FEATURES, NO_INPUT, OPS, cells, features
+from harness import cli, load, rank, store
 from harness.arch import Arch
 from harness.benchmark import Slice
 from harness.errors import (
     BadFile,
+    BrokenStore,
     InvalidArch,
     InvalidSpec,
     MissingPackage,
     UnknownArch,
+    UnknownEpoch,
     UnknownName,
     UnknownSeed,
     UnknownSlice,
 )
+from harness.seeds import derive
 from harness.spaces import space
 from harness.spaces.darts import EDGES, Genotype
-from harness.surrogate import Surrogate, darts_codes
+from harness.surrogate import NB301, Surrogate, darts_codes
 
-XGB = ("xgb_1.0.2", "xgb_1.1.1", "xgb_1.2.1")
-LGB = ("lgb_2.3.1", "lgb_3.0.0")
 DARTS = space("darts")
 
 
@@ -415,42 +420,9 @@ def test_a_gin_without_a_weight_or_with_wrong_ones_is_refused(data):
 # --- Archives -----------------------------------------------------------------------------------
 
 
-def add_member(folder, content, model, seed):
-    folder.mkdir(parents=True)
-    (folder / nb301.MODEL).write_bytes(content)
-    (folder / nb301.DATA_CONFIG).write_text(json.dumps({"seed": seed, "report_freq": 100}))
-    (folder / nb301.MODEL_CONFIG).write_text(json.dumps({"model": model}))
-
-
 @pytest.fixture
 def unpacked(data, tmp_path):
-    """An archive of version 0.9 as the downloader leaves it, with the fixture's models."""
-    top = tmp_path / "nb_models_0.9"
-    # The order on disk is not that of the paths.
-    for number_, version in reversed(list(enumerate(XGB))):
-        content = (data / "nb301" / version / nb301.MODEL).read_bytes()
-        add_member(top / "xgb_v0.9" / str(number_), content, "xgb", 10 + number_)
-    for number_, version in enumerate(LGB):
-        content = (data / "nb301" / version / nb301.MODEL).read_bytes()
-        add_member(top / "lgb_runtime_v0.9" / str(number_), content, "lgb_time", number_)
-    content, config = (
-        (data / "nb301" / "gin" / name).read_bytes() for name in (nb301.MODEL, nb301.MODEL_CONFIG)
-    )
-    add_member(top / "gnn_gin_v0.9" / "only", content, "gnn_gin", 1)
-    (top / "gnn_gin_v0.9" / "only" / nb301.MODEL_CONFIG).write_bytes(config)
-    # Upstream saves these beside the members too.
-    for name in nb301.CONFIGS:
-        (top / "xgb_v0.9" / name).write_text("{}")
-    (top / "xgb_v0.9" / "log.txt").write_text("epoch 1")
-    return top
-
-
-def zipped_as_published(folder, version="0.9"):
-    path = folder.parent / f"models_{version}.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*"), reverse=True):
-            archive.write(file, Path("nb_models") / file.relative_to(folder))
-    return path
+    return unpacked_archive(data, tmp_path)
 
 
 @pytest.fixture
@@ -461,14 +433,14 @@ def published(unpacked):
 def test_an_xgb_ensemble_predicts_what_its_files_do(data, unpacked, published):
     archs = sampled(100)
     inputs = features(codes_of(archs))
-    files = [(data / "nb301" / version / nb301.MODEL).read_bytes() for version in XGB]
+    files = [(data / "nb301" / version / MODEL).read_bytes() for version in XGB]
     expected = np.array([xgboost_trees(file, "x").predict(inputs) for file in files])
 
     for path in (unpacked, published, unpacked / "xgb_v0.9", unpacked.parent / "nb_models_0.9"):
         surrogate = nb301.open_ensemble(path, "xgb")
 
         assert ("nb301-v0.9-xgb", ("0", "1", "2")) == (surrogate.name, surrogate.members)
-        assert (10, 11, 12) == surrogate.seeds
+        assert (10, 11, 12) == surrogate.holdings[NB301].seeds
         assert np.array_equal(expected, surrogate.predict(archs))
         assert np.array_equal(expected, surrogate.predict(codes_of(archs)))
 
@@ -478,7 +450,7 @@ def test_its_files_predict_what_xgboost_did(data, version):
     with np.load(data / "nb301" / version / "xy.npz") as held:
         inputs, outputs = held["X"], held["p"]
 
-    found = xgboost_trees((data / "nb301" / version / nb301.MODEL).read_bytes(), version)
+    found = xgboost_trees((data / "nb301" / version / MODEL).read_bytes(), version)
 
     assert np.abs(outputs - found.predict(inputs)).max() < 2e-5
 
@@ -496,7 +468,7 @@ def test_a_gin_ensemble_predicts_what_its_file_does(published, golden):
         found.shape,
     )
     assert np.abs(expected - found).max() < 1e-4
-    assert np.isnan(surrogate.query(archs[0]).std)
+    assert np.isnan(surrogate.query(archs[0], NB301, seed="mean").std)
 
 
 def test_one_member_can_be_opened_by_its_own_folder(unpacked):
@@ -505,7 +477,7 @@ def test_one_member_can_be_opened_by_its_own_folder(unpacked):
     assert ("nb301-v0.9-xgb", ("1",), (11,)) == (
         surrogate.name,
         surrogate.members,
-        surrogate.seeds,
+        surrogate.holdings[NB301].seeds,
     )
 
 
@@ -514,7 +486,7 @@ def test_runtimes_are_those_that_lightgbm_predicted(data, unpacked, version):
     pytest.importorskip("lightgbm", reason="lightgbm is not installed")
     with np.load(data / "nb301" / version / "xy.npz") as held:
         inputs, outputs = held["X"], held["p"]
-    content = (data / "nb301" / version / nb301.MODEL).read_bytes()
+    content = (data / "nb301" / version / MODEL).read_bytes()
 
     found = nb301._lgb(content, {}, version)(inputs)
 
@@ -561,7 +533,7 @@ def test_no_archs_have_no_predictions(unpacked):
 
 def test_trees_after_early_stopping_do_not_count(data):
     lightgbm = pytest.importorskip("lightgbm", reason="lightgbm is not installed")
-    content = (data / "nb301" / LGB[0] / nb301.MODEL).read_bytes()
+    content = (data / "nb301" / LGB[0] / MODEL).read_bytes()
     text = booster_state(content, "x")["handle"]
     inputs = features(codes_of(sampled(5)))
     expected = lightgbm.Booster(model_str=text).predict(inputs, num_iteration=3)
@@ -597,7 +569,7 @@ def test_kinds_and_places_that_do_not_exist(unpacked, tmp_path):
         nb301.open_ensemble(tmp_path / "text.zip", "xgb")
 
 
-@pytest.mark.parametrize("name", [nb301.MODEL, nb301.DATA_CONFIG, nb301.MODEL_CONFIG])
+@pytest.mark.parametrize("name", [MODEL, DATA_CONFIG, MODEL_CONFIG])
 def test_a_missing_file_is_named(unpacked, name):
     (unpacked / "xgb_v0.9" / "1" / name).unlink()
 
@@ -609,14 +581,14 @@ def test_a_missing_file_is_named(unpacked, name):
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        (nb301.DATA_CONFIG, "{", "not readable JSON"),
-        (nb301.DATA_CONFIG, "[" * 100_000, "not readable JSON"),
-        (nb301.DATA_CONFIG, "\udcff", "not readable JSON"),
-        (nb301.DATA_CONFIG, '{"seed": "one"}', "names no seed"),
-        (nb301.MODEL_CONFIG, "[]", "names no model"),
-        (nb301.MODEL_CONFIG, "{}", "names no model"),
-        (nb301.MODEL_CONFIG, '{"x": "' + "x" * 2**20 + '"}', "more than"),
-        (nb301.MODEL, "no pickle", "not a pickled model"),
+        (DATA_CONFIG, "{", "not readable JSON"),
+        (DATA_CONFIG, "[" * 100_000, "not readable JSON"),
+        (DATA_CONFIG, "\udcff", "not readable JSON"),
+        (DATA_CONFIG, '{"seed": "one"}', "names no seed"),
+        (MODEL_CONFIG, "[]", "names no model"),
+        (MODEL_CONFIG, "{}", "names no model"),
+        (MODEL_CONFIG, '{"x": "' + "x" * 2**20 + '"}', "more than"),
+        (MODEL, "no pickle", "not a pickled model"),
     ],
 )
 def test_a_broken_file_is_named(unpacked, name, text, problem):
@@ -630,14 +602,14 @@ def test_a_broken_file_is_named(unpacked, name, text, problem):
 
 def test_models_that_no_reader_knows(unpacked):
     for folder in (unpacked / "xgb_v0.9").glob("[0-9]"):
-        (folder / nb301.MODEL_CONFIG).write_text('{"model": "svr"}')
+        (folder / MODEL_CONFIG).write_text('{"model": "svr"}')
 
     with pytest.raises(BadFile, match="holds no xgb models, but 1 of gnn_gin, 2 of lgb_time, 3 of"):
         nb301.open_ensemble(unpacked, "xgb")
 
 
 def test_members_of_another_encoding_are_refused(unpacked):
-    file = unpacked / "xgb_v0.9" / "1" / nb301.MODEL
+    file = unpacked / "xgb_v0.9" / "1" / MODEL
     content = file.read_bytes()
     # The number of features stands behind the base score, after the header of the handle.
     at = content.index((56).to_bytes(4, "little"))
@@ -649,7 +621,7 @@ def test_members_of_another_encoding_are_refused(unpacked):
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_an_oversized_member_is_not_read(unpacked, monkeypatch, zipped):
-    monkeypatch.setattr(nb301, "MAX_MODEL_BYTES", 1000)
+    monkeypatch.setattr(_nb301_archive, "MAX_MODEL_BYTES", 1000)
     path = zipped_as_published(unpacked) if zipped else unpacked
 
     with pytest.raises(BadFile, match="has more than 1000 bytes"):
@@ -673,7 +645,7 @@ def test_names_that_climb_out_of_a_zip_write_nothing(unpacked, tmp_path):
     path.parent.mkdir()
     before = {file for file in tmp_path.rglob("*") if file.is_file()}
     with zipfile.ZipFile(path, "w") as archive:
-        for name in (nb301.MODEL, *nb301.CONFIGS):
+        for name in (MODEL, *CONFIGS):
             archive.write(source / name, f"../../out/{name}")
             archive.write(source / name, f"/absolute/{name}")
 
@@ -691,7 +663,7 @@ def test_versions_are_told_apart_and_not_mixed(unpacked, tmp_path):
     )
     both = tmp_path / "both"
     for version in ("0.9", "1.0"):
-        content = (tmp_path / "nb_models_1.0/xgb_v1.0/0" / nb301.MODEL).read_bytes()
+        content = (tmp_path / "nb_models_1.0/xgb_v1.0/0" / MODEL).read_bytes()
         add_member(both / f"xgb_v{version}" / "0", content, "xgb", 0)
     with pytest.raises(BadFile, match=r"several versions \(-v0.9, -v1.0\)"):
         nb301.open_ensemble(both, "xgb")
@@ -718,7 +690,7 @@ def made(predictions=PREDICTIONS, **facts):
 def test_the_mean_and_std_over_members():
     arch = sampled(1)[0]
 
-    reading = made().query(arch)
+    reading = made().query(arch, NB301, seed="mean")
 
     assert (93.0, 13**0.5, 3, "%") == (
         reading.value,
@@ -727,11 +699,11 @@ def test_the_mean_and_std_over_members():
         reading.unit,
     )
     assert Slice("cifar10", "train", "valid", "accuracy", 100) == reading.slice
-    assert reading == made().query(DARTS.format(arch), member="mean")
-    assert (92.0, 1) == ((one := made().query(arch, member="b")).value, one.n)
+    assert reading == made().query(DARTS.format(arch), NB301, seed="mean")
+    assert (92.0, 1) == ((one := made().query(arch, NB301, seed=1)).value, one.n)
     assert np.isnan(one.std)
     assert made().is_surrogate
-    assert made().query(sampled(1)[0]).is_surrogate
+    assert made().query(sampled(1)[0], NB301, seed="mean").is_surrogate
 
 
 def test_noise_is_the_callers_alone():
@@ -740,13 +712,15 @@ def test_noise_is_the_callers_alone():
     before = np.random.get_state()[1].tolist()
 
     drawn = [
-        surrogate.query(arch, noise=rng).value
+        surrogate.query(arch, NB301, seed="mean", noise=rng).value
         for rng in [np.random.default_rng(3)]
         for _ in range(2000)
     ]
 
     again = np.random.default_rng(3)
-    assert drawn[:5] == [surrogate.query(arch, noise=again).value for _ in range(5)]
+    assert drawn[:5] == [
+        surrogate.query(arch, NB301, seed="mean", noise=again).value for _ in range(5)
+    ]
     assert np.mean(drawn) == pytest.approx(93, abs=4 * (13 / 2000) ** 0.5)
     assert np.std(drawn) == pytest.approx(13**0.5, rel=0.1)
     assert before == np.random.get_state()[1].tolist()
@@ -757,7 +731,7 @@ def test_opening_and_asking_leave_the_global_generators_alone(published):
     before = np.random.get_state()[1].tolist()
 
     for kind in ("xgb", "gnn_gin"):
-        nb301.open_ensemble(published, kind).query(sampled(1)[0])
+        nb301.open_ensemble(published, kind).query(sampled(1)[0], NB301, seed="mean")
 
     assert before == np.random.get_state()[1].tolist()
 
@@ -765,22 +739,22 @@ def test_opening_and_asking_leave_the_global_generators_alone(published):
 def test_questions_without_an_answer():
     arch = sampled(1)[0]
 
-    with pytest.raises(UnknownSlice, match="cifar10/train/valid/accuracy/100 and nothing else"):
-        made().query(arch, Slice("cifar10", "train", "test", "accuracy", 100))
-    with pytest.raises(UnknownSeed, match="has a, b, c"):
-        made().query(arch, member="d")
+    with pytest.raises(UnknownSlice, match="does not hold cifar10/train/test"):
+        made().query(arch, Slice("cifar10", "train", "test", "accuracy", 100), seed="mean")
+    with pytest.raises(UnknownSeed, match="holds seeds 0, 1, 2"):
+        made().query(arch, NB301, seed=3)
     with pytest.raises(InvalidSpec, match="One member has no std"):
-        made().query(arch, member="a", noise=np.random.default_rng(0))
-    with pytest.raises(InvalidSpec, match="has one member"):
-        made(PREDICTIONS[:1]).query(arch, noise=np.random.default_rng(0))
+        made().query(arch, NB301, seed=0, noise=np.random.default_rng(0))
+    with pytest.raises(InvalidSpec, match="One member has no std"):
+        made(PREDICTIONS[:1]).query(arch, NB301, seed="mean", noise=np.random.default_rng(0))
     with pytest.raises(InvalidArch, match="not a genotype"):
-        made().query("Genotype()")
+        made().query("Genotype()", NB301, seed="mean")
 
 
 def test_an_omitted_training_set_is_filled_in():
     at = Slice("cifar10", None, "valid", "accuracy", 100)
 
-    assert "train" == made().query(sampled(1)[0], at).slice.trained_on
+    assert "train" == made().query(sampled(1)[0], at, seed="mean").slice.trained_on
 
 
 @pytest.mark.parametrize("of", ["darts-no-none", "darts-s1", "darts-s2", "darts-s3"])
@@ -797,7 +771,7 @@ def test_archs_of_other_spaces_are_refused():
     with pytest.raises(UnknownArch, match="'noise' of darts-s4 is no operation that"):
         darts_codes(sampled(1, "darts-s4"))
     with pytest.raises(UnknownArch, match="DARTS family, not of nb201"):
-        made().query(space("nb201").arch((0,) * 6))
+        made().query(space("nb201").arch((0,) * 6), NB301, seed="mean")
     with pytest.raises(UnknownArch, match="no space nowhere"):
         darts_codes([Arch("nowhere", (0,))])
 
@@ -843,8 +817,104 @@ def test_a_live_ensemble_is_asked_for_genotypes_without_noise():
         assert all(isinstance(field, list) for field in config)
         assert list(expected.normal) == config.normal
         assert UpstreamGenotype(*config).reduce_concat == [2, 3, 4, 5]
-    reading = surrogate.query(archs[0])
+    reading = surrogate.query(archs[0], NB301, seed="mean")
     assert (93.0, None) == (reading.value, reading.n)
     assert np.isnan(reading.std)
     with pytest.raises(InvalidSpec):
-        surrogate.query(archs[0], noise=np.random.default_rng(0))
+        surrogate.query(archs[0], NB301, seed="mean", noise=np.random.default_rng(0))
+
+
+# --- By command ---------------------------------------------------------------------------------
+
+
+def call(*arguments):
+    answer = CliRunner().invoke(cli.app, [*arguments, "--json"], catch_exceptions=False)
+    return json.loads(answer.stdout)
+
+
+ASKED = ("--dataset", "cifar10", "--split", "valid", "--epochs", "100")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_an_imported_ensemble_predicts_what_the_archive_does(home, unpacked, zipped):
+    path = zipped_as_published(unpacked) if zipped else unpacked
+    arch = sampled(1)[0]
+
+    imported = call("import", "nb301", str(path), "--as", "nb301")
+    found = call("query", "nb301", DARTS.format(arch), *ASKED, "--seed", "mean")
+
+    expected = nb301.open_ensemble(path, "xgb").query(arch, NB301, seed="mean")
+    assert (imported["store"], imported["n_archs"]) == ("nb301-v0.9-xgb", 0)
+    assert (found["value"], found["std"], found["n"]) == (expected.value, expected.std, 3)
+    assert found["is_surrogate"]
+    one = call("query", "nb301", DARTS.format(arch), *ASKED, "--seed", "11")
+    assert one["value"] == nb301.open_ensemble(path, "xgb").predict([arch])[1, 0]
+
+
+def test_the_gin_is_imported_beside_it(home, published):
+    for source in ("nb301", "nb301-gin"):
+        call("import", source, str(published))
+
+    listed = {row["name"]: row["summary"] for row in call("list", "benchmarks")["benchmarks"]}
+
+    assert listed["nb301-v0.9-xgb"] == "predicts any arch of darts"
+    assert listed["nb301-v0.9-gnn_gin"] == "predicts any arch of darts"
+    assert 1 == len(load("nb301-v0.9-gnn_gin").holdings[NB301].seeds)
+
+
+def test_a_changed_file_of_a_store_is_seen(home, published):
+    call("import", "nb301", str(published))
+    assert [] == store.verify("nb301-v0.9-xgb")
+    assert ["verified"] == [
+        bench["status"]
+        for bench in call("doctor")["benchmarks"]
+        if bench["name"] == "nb301-v0.9-xgb"
+    ]
+    file = next((home / "stores").rglob(MODEL))
+    file.write_bytes(file.read_bytes()[:-1])
+
+    assert [f"{file} was changed after the import"] == store.verify("nb301-v0.9-xgb")
+    with pytest.raises(BrokenStore, match="Import the archive again"):
+        load("nb301-v0.9-xgb")
+
+
+def test_an_archive_with_a_damaged_member_leaves_no_store(home, unpacked):
+    (unpacked / "xgb_v0.9" / "2" / MODEL).write_bytes(b"no pickle")
+
+    with pytest.raises(BadFile, match="not a pickled model"):
+        nb301.ADAPTER.pack("nb301", unpacked, mapping=None, jobs=1, progress=lambda *_: None)
+
+    assert {} == store.imported()
+    assert [] == list((home / "stores").glob("*nb301*"))
+
+
+def test_a_sample_is_ranked_by_what_is_known_of_it(home, published):
+    call("import", "nb301", str(published))
+    surrogate = load("nb301-v0.9-xgb")
+
+    found = rank(surrogate, "params", NB301, seed="mean", sample=50, draw_seed=3)
+
+    table = surrogate.drawn(50, derive(3, "draw of architectures"))
+    params = DARTS.network_cost("params", table.codes, channels=32, n_cells=8)
+    means = surrogate.predict(table.codes).mean(axis=0)
+    assert found.spearman == pytest.approx(spearmanr(params, means).statistic, abs=1e-12)
+    assert found.n == 50
+    assert found.interval is not None
+    assert table.query(7, NB301, seed=11).is_surrogate
+    with pytest.raises(InvalidSpec, match="lists none"):
+        rank(surrogate, "params", NB301, seed="mean")
+
+
+def test_what_a_surrogate_does_not_have_is_told(home):
+    for ask in (
+        lambda: made().column(NB301, seed="mean"),
+        lambda: made().curve(sampled(1)[0], NB301, seed="mean"),
+        lambda: made().query(5, NB301, seed="mean"),
+        lambda: made().to_frame(),
+    ):
+        with pytest.raises(InvalidSpec, match="lists none"):
+            ask()
+    with pytest.raises(UnknownEpoch, match="holds epochs 100"):
+        made().query(sampled(1)[0], NB301, seed="mean", epoch=50)
+    with pytest.raises(UnknownSeed, match="No seed was named"):
+        made().query(sampled(1)[0], NB301)

@@ -1,13 +1,18 @@
 """1Shot1 encodings on a NAS-Bench-101 table: values of the cell that the official hash names."""
 
+import json
+
 import nb101_files
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from adapters.nb101 import ADAPTER
-from adapters.oneshot1 import view
-from harness import Slice, load, space
-from harness.errors import InvalidSpec
+from adapters.oneshot1 import OneShot1
+from harness import Slice, cli, load, space, store, views
+from harness.engine import identity_of
+from harness.errors import InvalidSpec, UnknownBenchmark
+from harness.record import RunSpec
 
 VALID = Slice("cifar10", "train", "valid", "accuracy", 108)
 
@@ -34,7 +39,7 @@ def base(data, tmp_path_factory):
 @pytest.mark.parametrize("name", ["oneshot1-1", "oneshot1-2", "oneshot1-3"])
 def test_every_held_encoding_has_the_values_of_its_cell(base, name):
     of_space = space(name)
-    seen = view(base, of_space)
+    seen = views.over(of_space.name, base)
     values = seen.values(VALID)
 
     assert len(seen) > 500
@@ -51,7 +56,7 @@ def test_every_held_encoding_has_the_values_of_its_cell(base, name):
 
 def test_every_encoding_of_a_held_cell_is_held(base):
     of_space = space("oneshot1-1")
-    seen = view(base, of_space)
+    seen = views.over(of_space.name, base)
     held = {key.decode() for key in base.keys.tolist()}
 
     expected = [
@@ -65,7 +70,7 @@ def test_every_encoding_of_a_held_cell_is_held(base):
 
 def test_queries_columns_and_costs_are_one_and_the_same(base):
     of_space = space("oneshot1-2")
-    seen = view(base, of_space)
+    seen = views.over(of_space.name, base)
     arch = seen.archs[17]
 
     reading = seen.query(arch, VALID, seed="mean")
@@ -81,4 +86,57 @@ def test_queries_columns_and_costs_are_one_and_the_same(base):
 
 def test_another_benchmark_cannot_be_viewed(home):
     with pytest.raises(InvalidSpec, match="a table of nb101"):
-        view(load("mini201"), space("oneshot1-1"))
+        views.over("oneshot1-1", load("mini201"))
+
+
+# --- By name ------------------------------------------------------------------------------------
+
+
+def call(*arguments):
+    answer = CliRunner().invoke(cli.app, [*arguments, "--json"], catch_exceptions=False)
+    return json.loads(answer.stdout)
+
+
+@pytest.mark.usefixtures("base")
+def test_views_are_opened_by_name_where_their_base_is():
+    listed = {row["name"]: row["summary"] for row in call("list", "benchmarks")["benchmarks"]}
+    text = space("oneshot1-1").format(load("oneshot1-1").archs[5])
+    asked = ("query", "oneshot1-1", text, "--dataset", "cifar10", "--split", "valid")
+
+    reading = call(*asked, "--epochs", "108", "--seed", "mean")
+
+    assert listed["oneshot1-3"] == "looked up in nb101"
+    key = space("oneshot1-1").key(space("oneshot1-1").parse(text))
+    assert reading["value"] == load("nb101").query(key, VALID, seed="mean").value
+    assert reading["n"] == 3
+
+
+@pytest.mark.usefixtures("base")
+def test_what_was_worked_out_is_kept_and_goes_with_its_base(monkeypatch):
+    first = load("oneshot1-2")
+    monkeypatch.setattr(OneShot1, "rows", None)
+
+    again = load("oneshot1-2")
+
+    assert (first.sha256, first.indices.tolist()) == (again.sha256, again.indices.tolist())
+    monkeypatch.setattr(OneShot1, "version", 2)
+    with pytest.raises(TypeError):  # Another version works it out anew.
+        load("oneshot1-2")
+
+
+@pytest.mark.usefixtures("base")
+def test_doctor_and_runs_know_views():
+    found = {bench["name"]: bench for bench in call("doctor")["benchmarks"]}
+    spec = RunSpec("sotl", "oneshot1-1", 0, setting={})
+
+    identity = identity_of(spec)
+
+    assert found["oneshot1-1"]["status"] == "view"
+    assert found["oneshot1-1"]["sha256"] == load("oneshot1-1").sha256 == identity["table_sha256"]
+    assert (identity["benchmark"], identity["space"]) == ("oneshot1-1", "oneshot1-1")
+
+
+def test_a_view_without_its_base_says_what_is_missing(home):
+    assert "oneshot1-1" not in store.names()
+    with pytest.raises(UnknownBenchmark, match="looked up in nb101, which is not here"):
+        load("oneshot1-1")

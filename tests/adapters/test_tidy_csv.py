@@ -16,12 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters._csv_map import shipped_maps
-from adapters.tidy_csv import import_csv
+from adapters._csv_map import read_map, shipped_maps
+from adapters.tidy_csv import ADAPTER, import_csv
+from harness.arch import Arch
 from harness.benchmark import Slice, Table
 from harness.builder import StoreBuilder
 from harness.errors import BadFile, HarnessError, InvalidSpec, StorageFailed, UnknownName
 from harness.files import sha256_of
+from harness.spaces.nb101 import CellSpace
 from harness.store import imported as imported_stores
 from harness.store import load, manifest, stores_folder, verify
 
@@ -86,6 +88,50 @@ TIDY_CSV = f"""arch,split,seed,after,percent
 {ARCH_8},valid,888,90,61
 {ARCH_0},valid,777,90,40
 {ARCH_8},test,777,90,59
+"""
+# NAS-Bench-101's own hashes of three of its cells: input > output; one vertex, or two in a row,
+# beside an edge.
+DIRECT, BESIDE_ONE, BESIDE_TWO = (
+    "043721b9c7fe8c5fad811d47d83132ec",
+    "09fc2d10bdd6225e167a6f81a22a3f06",
+    "001a6fcc8b38cbc515be788a86bdc804",
+)
+CONV3, CONV1, POOL = "conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3"
+
+
+def diamond(*inner: str) -> Arch:
+    """Two operations side by side."""
+    matrix = [[0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    return CellSpace().of_spec(matrix, ["input", *inner, "output"])
+
+
+DIAMOND = CellSpace().module_hash(diamond(CONV3, POOL))
+SPEC_MAP = """
+name = "small-cells"
+space = "nb101"
+layout = "wide"
+licence = "MIT"
+citation = "Doe 2020"
+seeds = "unstated"
+[spec]
+matrix = "bits"
+ops = "inner"
+hash = "md5"
+[spec.names]
+a = "conv3x3-bn-relu"
+b = "conv1x1-bn-relu"
+2 = "maxpool3x3"
+[roles.cifar10]
+truth = "cifar10/train/valid/accuracy/90"
+[[slice]]
+column = "valid"
+slice = "cifar10/train/valid/accuracy/90"
+"""
+SPEC_CSV = f"""md5,bits,inner,valid
+{DIRECT},0100,,50
+{DIAMOND},0110000100010000,a2,60
+{BESIDE_ONE},011001000,b,70
+{BESIDE_TWO},0110001000010000,22,80
 """
 
 
@@ -332,6 +378,126 @@ def test_a_metric_without_a_fixed_unit_takes_the_one_of_the_map(imported: Import
     table = imported(WIDE_CSV, mapping)
 
     assert "points" == table.holdings[Slice("cifar10", "train", "valid", "fluency", 90)].unit
+
+
+# Cells that are given as graphs.
+
+
+def test_cells_are_found_by_hash_and_by_graph_however_it_is_numbered(imported: Import) -> None:
+    table = imported(SPEC_CSV, SPEC_MAP)
+    expected = sorted([(DIRECT, 50), (DIAMOND, 60), (BESIDE_ONE, 70), (BESIDE_TWO, 80)])
+
+    assert table.keys is not None
+    assert [key for key, _ in expected] == [key.decode() for key in table.keys.tolist()]
+    assert [value for _, value in expected] == table.column(VALID).tolist()
+    assert [0, 1, 2, 3] == table.indices.tolist()
+    for asked in (DIAMOND, diamond(CONV3, POOL), diamond(POOL, CONV3)):
+        assert 60 == table.query(asked, VALID).value
+    assert diamond(CONV3, POOL) == table.archs[table.row(DIAMOND)]
+
+
+def test_hashes_that_are_not_stated_are_computed(imported: Import) -> None:
+    lines = [line.partition(",")[2] for line in SPEC_CSV.splitlines()]
+    expected = imported(SPEC_CSV, SPEC_MAP).sha256
+    table = imported("\n".join(lines), SPEC_MAP.replace('hash = "md5"\n', ""))
+
+    assert expected == table.sha256
+
+
+def test_a_cell_that_is_written_in_two_ways_is_one(imported: Import) -> None:
+    cells = SPEC_MAP[: SPEC_MAP.index("[roles")].replace('seeds = "unstated"\n', "")
+    rest = TIDY_MAP[TIDY_MAP.index("[tidy]") :].replace("train/test/", "train/valid/")
+    content = f"""md5,bits,inner,split,seed,after,percent
+{DIAMOND},0110000100010000,2a,valid,5,90,60
+{DIRECT},0100,,valid,5,90,50
+{DIAMOND},0110000100010000,a2,valid,5,45,40
+"""
+    table = imported(content, cells.replace("wide", "tidy") + rest)
+
+    assert 2 == len(table)
+    assert [40, 60] == table.curve(DIAMOND, VALID, seed=5).values.tolist()
+    assert diamond(POOL, CONV3) == table.archs[table.row(DIAMOND)]
+
+
+SPEC_ERRORS = {
+    "wrong hash": (SPEC_CSV.replace(DIAMOND, "0" * 32), ["line 3", "'md5'", DIAMOND, "spec.names"]),
+    "no hash": (SPEC_CSV.replace(DIAMOND, ""), ["line 3", "'md5'", DIAMOND]),
+    "hashes of two cells swapped": (
+        SPEC_CSV.replace(DIAMOND, "x").replace(DIRECT, DIAMOND).replace("x", DIRECT),
+        ["line 2", "'md5'", DIRECT],
+    ),
+    "too few bits": (
+        SPEC_CSV.replace("011001000", "11001000"),
+        ["line 4", "'bits'", "3 vertices", "zeros that lead"],
+    ),
+    "too few operations": (SPEC_CSV.replace("a2", "2"), ["line 3", "'bits'", "'inner'"]),
+    "other bits": (SPEC_CSV.replace("0100,", "0200,"), ["line 2", "'bits'", "0 and 1"]),
+    "no bits": (SPEC_CSV.replace("0100,", ","), ["line 2", "'bits'", "2 vertices"]),
+    "unknown operation": (SPEC_CSV.replace("a2", "a0"), ["line 3", "'inner'", "'0'", "a, b, 2"]),
+    "edge below the diagonal": (
+        SPEC_CSV.replace("011001000", "011011000"),
+        ["line 4", "'bits'", "upper triangular", "1>1"],
+    ),
+    "no path": (SPEC_CSV.replace("0100,", "0000,"), ["line 2", "'bits'", "no path"]),
+    "too many vertices": (
+        SPEC_CSV.replace("0100,", "0" * 64 + ",aaaaaa"),
+        ["line 2", "'bits'", "8 vertices"],
+    ),
+    "too many edges": (
+        SPEC_CSV.replace("0100,", "0111100111000110000100000,aaa"),
+        ["line 2", "'bits'", "10 edges"],
+    ),
+    "cell repeated": (SPEC_CSV + f"{DIRECT},0100,,51\n", ["line 6", "'md5'", "line 2"]),
+    "cell repeated with another numbering": (
+        SPEC_CSV + f"{DIAMOND},0110000100010000,2a,51\n",
+        ["line 6", "'md5'", "line 3"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "fragments"), SPEC_ERRORS.values(), ids=SPEC_ERRORS.keys())
+def test_a_bad_graph_is_refused_with_its_place(
+    imported: Import, content: str, fragments: list[str]
+) -> None:
+    assert content != SPEC_CSV
+
+    with pytest.raises(BadFile) as error:
+        imported(content, SPEC_MAP)
+
+    check_refused(error, "small.csv", fragments)
+    assert {} == imported_stores()
+
+
+SPEC_MAP_ERRORS = {
+    "unknown operation": ('"maxpool3x3"', '"maxpool"', ["[spec.names]", "2", "maxpool3x3?"]),
+    "operation is no text": ('"maxpool3x3"', "2", ["[spec.names]", "2"]),
+    "two characters": ("2 =", "22 =", ["[spec.names]", "'22'", "one character"]),
+    "no operations": ('ops = "inner"\n', "", ["[spec]", "'ops'"]),
+    "no names": (SPEC_MAP[SPEC_MAP.index("[spec.n") : SPEC_MAP.index("[roles")], "", ["'names'"]),
+    "unknown key": ("matrix =", "matrics =", ["[spec]", "matrix?"]),
+    "text beside the graph": ("[spec]", 'arch = "arch"\n[spec]', ["'arch'", "spec"]),
+    "index beside the graph": ("[spec]", 'index = "i"\n[spec]', ["'index'"]),
+    "space without graphs": ('"nb101"', '"nb201"', ["[spec]", "nb101", "nb201", "arch"]),
+    "neither text nor graph": (
+        SPEC_MAP[SPEC_MAP.index("[spec]") : SPEC_MAP.index("[roles")],
+        "",
+        ["'arch'"],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fragments"), SPEC_MAP_ERRORS.values(), ids=SPEC_MAP_ERRORS.keys()
+)
+def test_a_bad_map_of_graphs_is_refused_with_its_place(
+    imported: Import, old: str, new: str, fragments: list[str]
+) -> None:
+    assert old in SPEC_MAP
+
+    with pytest.raises(InvalidSpec) as error:
+        imported(SPEC_CSV, SPEC_MAP.replace(old, new, 1))
+
+    check_refused(error, "small.toml", fragments)
 
 
 # What is refused.
@@ -661,8 +827,10 @@ def test_a_map_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     check_refused(error, "none.toml", ["nb201_dump"])
 
 
-def test_shipped_maps_are_readable_and_named_in_one_place() -> None:
-    assert "nb201_dump" in shipped_maps()
+def test_every_shipped_map_is_readable_and_belongs_to_a_source() -> None:
+    stores = {raw.mapping: raw.store for raw in ADAPTER.sources}
+
+    assert {name: read_map(name).name for name in shipped_maps()} == stores
 
 
 @pytest.mark.parametrize("step", ["add", "add_cost", "commit"])
@@ -697,6 +865,7 @@ def test_importing_the_adapter_loads_no_pandas() -> None:
 SEEDS = [
     (WIDE_CSV.encode(), WIDE_MAP.encode(), "f.csv"),
     (TIDY_CSV.encode(), TIDY_MAP.encode(), "f.csv"),
+    (SPEC_CSV.encode(), SPEC_MAP.encode(), "f.csv"),
     (gzip.compress(WIDE_CSV.encode(), mtime=0), WIDE_MAP.encode(), "f.csv.gz"),
 ]
 TOKENS = [b"", b"\0", b"\xff", b'"', b"'", b",", b"\n", b"\r", b"[", b"]", b"=", b"nan", b"inf"]

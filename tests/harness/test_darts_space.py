@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from harness import space
 from harness.arch import Arch
-from harness.errors import InvalidArch, InvalidSpec
+from harness.errors import InvalidArch, InvalidSpec, UnknownName
 from harness.spaces.darts import CELL_TYPES, EDGES, PRIMITIVES, SPACES, DartsSpace, Genotype
 from harness.testing import check_space
 
@@ -37,10 +37,58 @@ DARTS_V2_SORTED = (
     " reduce_concat=range(2, 6))"
 )
 SKIPS = [("skip_connect", source) for source in (0, 1)] * 4
+LONG_NAMES = {
+    "max": "max_pool_3x3",
+    "avg": "avg_pool_3x3",
+    "skip": "skip_connect",
+    "sep3": "sep_conv_3x3",
+    "sep5": "sep_conv_5x5",
+    "dil3": "dil_conv_3x3",
+    "dil5": "dil_conv_5x5",
+}
 
 
 def _genotype(normal, reduce=SKIPS):
     return Genotype(normal, range(2, 6), reduce, range(2, 6))
+
+
+def _cells(normal, reduce):
+    """The genotype of two cells that are written like "skip 0 sep3 1 ...": short names, sources."""
+    cells = [
+        [(LONG_NAMES[op], int(source)) for op, source in zip(words[::2], words[1::2], strict=True)]
+        for words in (normal.split(), reduce.split())
+    ]
+    return _genotype(*cells)
+
+
+# chenxin061/pdarts, genotypes.py.
+PDARTS = _cells(
+    "skip 0 dil3 1 skip 0 sep3 1 sep3 1 sep3 3 sep3 0 dil5 4",
+    "avg 0 sep5 1 sep3 0 dil5 2 max 0 dil3 1 dil3 1 dil5 3",
+)
+# yuhuixu1993/PC-DARTS, genotypes.py.
+PC_DARTS = _cells(
+    "sep3 1 skip 0 sep3 0 dil3 1 sep5 0 sep3 1 avg 0 dil3 1",
+    "sep5 1 max 0 sep5 1 sep5 2 sep3 0 sep3 3 sep3 1 sep3 2",
+)
+# xiaomi-automl/FairDARTS, fairdarts/genotypes.py.
+FAIRDARTS_D = _cells(
+    "sep3 0 sep5 1 dil3 1 max 0 dil3 0 dil3 1 sep3 0 dil5 1",
+    "max 0 sep5 1 avg 0 dil5 2 dil3 3 avg 0 avg 0 skip 3",
+)
+# Found by three other papers; sbl1996/hanser, hanser/models/nas/genotypes.py.
+GDAS = _cells(
+    "skip 0 skip 1 skip 0 sep5 2 sep3 3 skip 0 sep5 4 sep3 3",
+    "sep5 0 sep3 1 sep5 2 sep5 1 dil5 2 sep3 1 sep5 0 sep5 2",
+)
+MDENAS = _cells(
+    "sep5 1 sep3 0 skip 0 sep5 1 sep5 3 sep3 1 dil5 3 max 4",
+    "max 0 sep5 1 skip 0 skip 1 sep3 3 skip 2 dil3 3 sep5 0",
+)
+SNAS = _cells(
+    "sep3 0 sep3 1 skip 0 dil3 1 skip 1 skip 0 skip 0 sep3 1",
+    "max 0 max 1 max 1 skip 2 skip 2 max 1 max 0 dil5 2",
+)
 
 
 def _with(pairs, **changes):
@@ -598,3 +646,194 @@ def test_depth_and_skip_ratio_by_hand():
     assert (DARTS.depth(published, "normal"), DARTS.depth(published, "reduce")) == (3, 3)
     assert DARTS.skip_ratio(published, "normal") == 2 / 8
     assert DARTS.skip_ratio(published, "reduce") == 3 / 8
+
+
+# Costs of networks; tests/harness/test_darts_params.py compares them with networks of torch
+
+
+def _codes(*archs):
+    """(n, 40); a genotype is taken as one of darts."""
+    found = [DARTS.of_genotype(a) if isinstance(a, Genotype) else a for a in archs]
+    return np.array([arch.code for arch in found], dtype=np.uint8)
+
+
+def _counts(codes, cost="params", of_space=DARTS, **network):
+    """(n,) whole numbers of parameters or multiply-adds."""
+    return np.rint(of_space.network_cost(cost, codes, **network) * 1e6).astype(int).tolist()
+
+
+def _sampled(of_space, n):
+    rng = np.random.default_rng(6)
+    return [of_space.sample(rng) for _ in range(n)]
+
+
+def test_params_are_those_that_upstreams_networks_were_counted_to_have():
+    """20 cells, 36 channels and 10 classes.
+
+    DARTS_V2: train.py of quark0/darts prints "param size = 3.349342MB", its README 3.349. PDARTS:
+    issue 7 of chenxin061/pdarts has both, by numel() of the parameters of upstream's network.
+    """
+    codes = _codes(DARTS.parse(DARTS_V2), PDARTS)
+
+    assert _counts(codes) == [3_349_342, 3_433_798]
+    assert _counts(codes[1:], auxiliary=True) == [3_910_224]
+
+
+@pytest.mark.parametrize(
+    ("genotype", "auxiliary", "printed"),
+    [
+        # README of xiaomi-automl/FairDARTS; its own networks are counted with auxiliary head.
+        (PC_DARTS, False, 3.63),
+        (PDARTS, False, 3.43),
+        (FAIRDARTS_D, True, 3.84),
+        # sbl1996/hanser, beside the genotypes.
+        (GDAS, False, 3.36),
+        (MDENAS, False, 3.78),
+        (SNAS, False, 2.66),
+    ],
+)
+def test_params_agree_with_printed_millions(genotype, auxiliary, printed):
+    """Some are rounded and some are cut, so one unit of the last digit is allowed."""
+    millions = DARTS.network_cost("params", _codes(genotype), auxiliary=auxiliary)
+
+    assert millions[0] == pytest.approx(printed, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("genotype", "printed"),
+    [
+        # README of xiaomi-automl/FairDARTS: thop without batch norm. It counts average pooling
+        # too, hence without PC-DARTS, which has that in its normal cell (printed 558, here 556.7).
+        (PDARTS, 532),
+        (FAIRDARTS_D, 532),
+        # sbl1996/hanser, beside the genotypes.
+        (GDAS, 519),
+        (MDENAS, 599),
+        (SNAS, 422),
+    ],
+)
+def test_flops_agree_with_printed_millions(genotype, printed):
+    assert DARTS.network_cost("flops", _codes(genotype))[0] == pytest.approx(printed, abs=1)
+
+
+def test_costs_of_the_all_skip_network_by_hand():
+    """Three cells, the last two are reductions: 2, 4 and 8 channels a node; sides 32, 16 and 8."""
+    stem = 27 * 6
+    inputs = [(6 + 6) * 2, (6 + 8) * 4, (8 + 16) * 8]
+    skips = [8 * 4 * 4, 8 * 8 * 8]  # All eight have stride 2.
+    norms = 2 * (6 + 2 * (2 + 4 + 8) + 8 * 4 + 8 * 8)
+    classifier = 32 * 10 + 10
+    params = stem + sum(inputs) + sum(skips) + norms + classifier
+    head = 32 * 128 + 2 * 128 + 4 * 128 * 768 + 2 * 768 + 768 * 10 + 10
+    # The last cell's inputs have side 16: the one that had 32 is halved.
+    macs = (stem + inputs[0] + inputs[1]) * 32**2 + (skips[0] + inputs[2]) * 16**2
+    macs += skips[1] * 8**2 + classifier
+    codes, network = _codes(_genotype(SKIPS)), {"channels": 2, "n_cells": 3}
+
+    assert params == 1664
+    assert _counts(codes, **network) == [params]
+    assert _counts(codes, auxiliary=True, **network) == [params + head]
+    assert _counts(codes, n_classes=100, **network) == [params + 90 * 33]
+    assert _counts(codes, "flops", **network) == [macs]
+    assert _counts(codes, "flops", auxiliary=True, **network) == [macs]
+
+
+@pytest.mark.parametrize(
+    ("op", "weights", "n_normed"),
+    [
+        ("sep_conv_3x3", 2 * (9 * 5 + 25), 2 * 5),
+        ("sep_conv_5x5", 2 * (25 * 5 + 25), 2 * 5),
+        ("dil_conv_3x3", 9 * 5 + 25, 5),
+        ("dil_conv_5x5", 25 * 5 + 25, 5),
+        ("max_pool_3x3", 0, 0),
+        ("avg_pool_3x3", 0, 0),
+    ],
+)
+def test_cost_of_an_operation_in_a_normal_cell_by_hand(op, weights, n_normed):
+    """The first of three cells is the only normal one: 5 channels, side 12."""
+    codes = _codes(_genotype(SKIPS), _genotype(_with(SKIPS, p7=(op, 3))))
+    network = {"channels": 5, "n_cells": 3, "image_size": 12}
+    params, flops = (np.diff(_counts(codes, cost, **network)) for cost in ("params", "flops"))
+
+    assert [weights + 2 * n_normed] == params
+    assert [weights * 12**2] == flops
+
+
+@pytest.mark.parametrize(
+    ("pair", "weights", "n_normed"),
+    [
+        (("skip_connect", 1), 10**2 + 20**2, 10 + 20),
+        (("skip_connect", 2), 0, 0),
+        (("dil_conv_3x3", 1), 9 * 10 + 10**2 + 9 * 20 + 20**2, 10 + 20),
+        (("dil_conv_3x3", 2), 9 * 10 + 10**2 + 9 * 20 + 20**2, 10 + 20),
+    ],
+)
+def test_params_of_an_operation_in_reduction_cells_by_hand(pair, weights, n_normed):
+    """Two of three cells, 10 and 20 channels: skips of the cell's own inputs are no identities."""
+    pooled = _with(SKIPS, p7=("max_pool_3x3", 1))
+    codes = _codes(_genotype(SKIPS, pooled), _genotype(SKIPS, _with(SKIPS, p7=pair)))
+
+    assert [weights + 2 * n_normed] == np.diff(_counts(codes, channels=5, n_cells=3))
+
+
+@pytest.mark.parametrize("cost", ["params", "flops"])
+@pytest.mark.parametrize("name", NAMES)
+def test_costs_of_many_are_those_of_each(name, cost):
+    codes = _codes(*_sampled(space(name), 40))
+    together = _counts(codes, cost, space(name))
+
+    assert together == [_counts(code[np.newaxis], cost, space(name))[0] for code in codes]
+    assert len(set(together)) > 10
+
+
+@pytest.mark.parametrize("cost", ["params", "flops"])
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_genotype_costs_the_same_in_every_space(name, cost):
+    """Noise, which S4 alone has, costs nothing, as pooling does."""
+    archs = _sampled(space(name), 40)
+    texts = [space(name).format(arch).replace("noise", "max_pool_3x3") for arch in archs]
+    moved = [DARTS.parse(text) for text in texts]
+
+    assert _counts(_codes(*moved), cost) == _counts(_codes(*archs), cost, space(name))
+
+
+@pytest.mark.parametrize("cost", ["params", "flops"])
+def test_the_order_of_the_nodes_changes_no_cost(cost):
+    archs = _sampled(DARTS, 300)
+    moved = [DARTS.canonical(arch) for arch in archs]
+
+    assert sum(a != b for a, b in zip(archs, moved, strict=True)) > 50
+    assert _counts(_codes(*moved), cost) == _counts(_codes(*archs), cost)
+
+
+def test_only_inputs_cost_and_none_costs_nothing():
+    """Raw codes: a convolution where there is no input; `none`, which no architecture has."""
+    codes = np.repeat(_codes(DARTS.parse(DARTS_V2)), 4, axis=0)
+    codes[1, 4] = PRIMITIVES.index("sep_conv_5x5")  # 2 -> 3
+    codes[2, 0] = PRIMITIVES.index("none")  # 0 -> 2
+    codes[3, 0] = PRIMITIVES.index("max_pool_3x3")
+    published, elsewhere, none, pooled = _counts(codes)
+
+    assert elsewhere == published
+    assert none == pooled < published
+
+
+def test_no_codes_have_no_costs():
+    assert DARTS.network_cost("params", np.zeros((0, 40), dtype=np.uint8)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "network", [{"n_cells": 0}, {"channels": 0}, {"n_classes": 0}, {"image_size": 30}]
+)
+def test_networks_that_cannot_be_have_no_cost(network):
+    with pytest.raises(InvalidSpec, match="No network of darts has"):
+        DARTS.network_cost("params", _codes(DARTS.parse(DARTS_V2)), **network)
+
+
+def test_unknown_costs_and_operations_are_refused():
+    small = _one_op("small")
+
+    with pytest.raises(UnknownName, match="Did you mean params"):
+        DARTS.network_cost("param", _codes(DARTS.parse(DARTS_V2)))
+    with pytest.raises(InvalidSpec, match="operation 'a'"):
+        small.network_cost("params", _codes(*_sampled(small, 1)))

@@ -149,9 +149,16 @@ def test_a_store_of_another_adapter_is_not_overwritten(home):
         store.check_new("one", "nats")
 
     store.check_new("one", "none")
+
+
+def test_a_store_takes_the_name_of_an_alias(home):
+    make_store("one", n_archs=4)
     store.set_alias("other", "one")
-    with pytest.raises(InvalidSpec, match="alias of one"):
-        make_store("other")
+
+    make_store("other", n_archs=5)
+
+    assert store.imported() == {"one": None, "other": None}
+    assert (len(load("one")), len(load("other"))) == (4, 5)
 
 
 def test_two_commits_of_one_name_do_not_destroy_each_other(home):
