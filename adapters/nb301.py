@@ -89,7 +89,7 @@ class Nb301(Adapter):
                 for member in held.members
                 for file, content in member.files.items()
             ]
-            content = {"space": DARTS.name, "kind": kind, "files": files}
+            content = {"space": DARTS.name, "n_archs": 0, "kind": kind, "files": files}
             new.commit(content, _provenance(path, held))
         except BaseException:
             new.discard()

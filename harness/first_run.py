@@ -11,7 +11,7 @@ from harness import registry, shipped, store
 from harness.adapter import Adapter, RawSource
 from harness.errors import HarnessError
 
-ALIAS, ALIAS_SPACE = "nb201", "nb201"
+ALIASES = ("nb201", "nb101")  # Named like the space of what they stand for.
 
 
 def main() -> None:
@@ -29,7 +29,8 @@ def main() -> None:
             click.echo(f"{path}: {error}", err=True)
             continue
         click.echo(f"{name}: {len(store.load(name))} archs from {path.name}")
-    _point_alias()
+    for alias in ALIASES:
+        _point(alias)
     if set(store.imported()) <= set(shipped.shipped()):
         click.echo(f"Only what ships is here: {', '.join(store.names())}.")
         click.echo("For the papers' numbers set NAS_HARNESS_DATA to a folder that holds one of:")
@@ -50,19 +51,21 @@ def _found(folder: Path) -> list[tuple[Adapter, RawSource, Path]]:
     ]
 
 
-def _point_alias() -> None:
-    """Lets nb201 name the fullest table of the space, unless the user has pointed it already."""
+def _point(alias: str) -> None:
+    """Lets an alias name the fullest table of its space, unless something has that name already."""
+    if alias in store.imported():
+        return
     sizes = {
         name: (manifest["n_archs"], len(manifest["slices"]))
         for name, target in store.imported().items()
         if target is None
         for manifest in [store.manifest(name)]
-        if manifest["space"] == ALIAS_SPACE and not manifest["provenance"].get("shipped")
+        if manifest["space"] == alias and not manifest["provenance"].get("shipped")
     }
-    if sizes and ALIAS not in store.imported():
+    if sizes:
         fullest = max(sizes, key=lambda name: sizes[name])
-        store.set_alias(ALIAS, fullest)
-        click.echo(f"{ALIAS} -> {fullest}")
+        store.set_alias(alias, fullest)
+        click.echo(f"{alias} -> {fullest}")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,8 @@ def card_of(
 
 def holds(benchmark: Benchmark) -> str:
     """How much of its space a benchmark holds, in words."""
+    if benchmark.is_surrogate and not len(benchmark):
+        return "a surrogate: any arch"
     if len(benchmark) == benchmark.space.size:
         return f"all {len(benchmark):,} archs"
     return f"{len(benchmark):,} of {benchmark.space.size:,} archs"

@@ -20,6 +20,7 @@ Floats = NDArray[np.floating]
 DPI = 200
 WIDTH_INCHES = 7.0  # The text width of a two-column page.
 HEIGHT_INCHES = 2.7
+PANELS_A_ROW = 4  # More are too narrow for their labels.
 LEGEND_ROW_INCHES = 0.22
 BAND_ALPHA = 0.18
 START_PART = 0.05  # ours: the first part of a trajectory, which may leave the axes.
@@ -118,7 +119,7 @@ def distributions(panels: Sequence[Distribution], *, caption: str, x_label: str)
         for axis, panel in zip(axes, panels, strict=True):
             _distribution(axis, panel)
             axis.set_xlabel(x_label)
-        axes[0].set_ylabel("Draws (%)")
+        _label_rows(axes, "Draws (%)")
         _legend(figure, axes, n_columns=4)
         _finish(figure)
     data = [
@@ -167,7 +168,7 @@ def _curves(
             axis.margins(x=0.01)
             if y_range is not None:
                 axis.set_ylim(*y_range(panel))
-        axes[0].set_ylabel(y_label)
+        _label_rows(axes, y_label)
         _legend(figure, axes, n_columns)
         _finish(figure)
     return figure
@@ -200,11 +201,22 @@ def _new_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    height = HEIGHT_INCHES + legend_rows * LEGEND_ROW_INCHES
+    n_rows = -(-n_panels // PANELS_A_ROW)
+    height = n_rows * HEIGHT_INCHES + legend_rows * LEGEND_ROW_INCHES
     figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, n_panels, sharey=share_y, squeeze=False)
-    return figure, list(axes[0])
+    axes = figure.subplots(n_rows, -(-n_panels // n_rows), sharey=share_y, squeeze=False).flat
+    for unused in axes[n_panels:]:
+        unused.remove()
+    return figure, list(axes[:n_panels])
+
+
+def _label_rows(axes: Sequence[Axes], y_label: str) -> None:
+    """Names the y axis once a row."""
+    for axis in axes:
+        spec = axis.get_subplotspec()
+        if spec is not None and spec.is_first_col():
+            axis.set_ylabel(y_label)
 
 
 def _legend(figure: Figure, axes: Sequence[Axes], n_columns: int) -> None:

@@ -49,6 +49,7 @@ class Item:
     made yet, in words for a user. space: of the benchmark that it needs; None: it needs none.
     unproven: what of it has never been run at the paper's scale; empty if nothing. benchmark: the
     one that it is about, where it is about one; it is made on another only if that is asked for.
+    preferred: names of the stores that the paper used, where there are several of the space.
     problem, requests, measure: behind `benchmark_problem`, `specs` and `build`.
     """
 
@@ -63,6 +64,7 @@ class Item:
     measure: Callable[[Item, Benchmark | None, Sequence[Record]], Artefact] | None = None
     unproven: str = ""
     benchmark: str | None = None
+    preferred: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.measure is None) == (self.waits_for is None):

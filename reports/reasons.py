@@ -8,7 +8,6 @@ PROXY = "needs zero-cost proxies on untrained networks, which this version does 
 SEARCH_AND_PROXY = f"{SEARCH}, and zero-cost proxies"
 RETRAIN = "needs networks trained from scratch on images, which this version does not have"
 SMALL_TRAINING = "needs training of small models from scratch, which this version does not have"
-SURROGATE = "needs NAS-Bench-301 predictions of searched cells, which this version does not have"
 ONESHOT1 = "needs supernet search on NAS-Bench-1Shot1, which this version does not have"
 ILLUSTRATION = "an illustration, nothing to measure"
 SETTINGS = "a list of settings, nothing to measure"

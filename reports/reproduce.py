@@ -14,6 +14,7 @@ from harness.errors import HarnessError, StorageFailed
 from harness.files import write_atomically
 from harness.record import FAILED, SKIPPED, Record
 from reports import figures, html, latex, markdown
+from reports.candidates import candidates
 from reports.html import Absent, Section
 from reports.items import Artefact, Item, select
 from reports.tables import comparisons, to_csv
@@ -66,8 +67,7 @@ def reproduce(
     """Makes the items that were asked for and writes them into `out`, with an index.html.
 
     asked: ids, names of papers, or "all". benchmark: a name; by default each item takes the first
-    that can answer it of: the one named like the item's space, those that hold the whole space,
-    the others, by name, then what ships with the project. Items that cannot be made are skipped
+    of its `candidates` that can answer it. Items that cannot be made are skipped
     with a reason; one that fails does not stop the others. progress: called with every record
     that was run.
     Raises: UnknownName for an item, UnknownBenchmark, StorageFailed.
@@ -128,7 +128,7 @@ def _choose(item: Item, benchmark: str | None) -> Benchmark | None:
         return None
     problems = []
     named = benchmark or item.benchmark
-    for name in [named] if named else _candidates(item.space):
+    for name in [named] if named else candidates(item.space, item.preferred):
         table = store.load(name)
         problem = item.benchmark_problem(table)
         if problem is None:
@@ -139,26 +139,6 @@ def _choose(item: Item, benchmark: str | None) -> Benchmark | None:
             f"no benchmark of the space {item.space} is imported; nas-harness import --help"
         )
     raise CannotRun("; ".join(dict.fromkeys(problems)))
-
-
-def _candidates(space: str) -> list[str]:
-    """Benchmarks of a space: its namesake, those that hold all of it, the others, what ships."""
-    found = []
-    for name, alias_of in store.names().items():
-        if store.is_view(name):
-            if name == space:
-                found.append((False, False, 0, name))
-            continue
-        try:
-            manifest = store.manifest(name)
-        except HarnessError:
-            continue  # A damaged store is the business of doctor; here another may do.
-        if manifest["space"] == space:
-            namesake = name == space
-            if namesake or alias_of is None:
-                ships = bool(manifest["provenance"].get("shipped"))
-                found.append((not namesake, ships, -int(manifest["n_archs"]), name))
-    return [name for *_, name in sorted(found)]
 
 
 def _check(records: Sequence[Record]) -> None:
