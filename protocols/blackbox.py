@@ -113,6 +113,8 @@ class BlackBox(Protocol):
         bench = run.benchmark
         if not self.accepts(run.method):
             return f"{type(run.method).__name__} is not a black-box method."
+        if bench.is_surrogate:
+            return f"{bench.name} is a surrogate and lists no archs; black-box runs need a table."
         if len(bench) < bench.space.size:
             return (
                 f"{bench.name} holds {len(bench):,} of {bench.space.size:,} archs; black-box"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports import reasons
 from reports.items import FIGURE, TABLE, Item, Paper, waiting
+from reports.known_cell import darts_normal_cell_item
 from reports.params_draws import params_item
 from reports.query_methods import query_methods_item
 from reports.rank_curves import rank_curves_item
@@ -24,17 +25,12 @@ TABLE_4_6_WAITS = {
         "SoTL-DrNAS",
     )
 }
-ILLUSTRATIONS = {
-    "F2.1": "A multi-layer perceptron",
-    "F2.2": "Connectivity of a convolution",
-    "F3.1": "Normal and reduction cells",
-    "F3.2": "A normal cell found by DARTS",
-    "F3.3": "Skeleton and cell of NAS-Bench-201",
-    "F3.4": "A DARTS cell during optimisation",
-    "F3.5": "A sampled architecture in one-shot NAS",
-}
 SPOS = "supernets trained on single paths and their fine-tuning"
 SEARCHES = "three searches of DARTS and of SoTL-DARTS"
+
+
+def _illustration(name: str, title: str) -> Item:
+    return waiting(f"sotl_thesis:{name}", title, FIGURE, "nothing", reasons.ILLUSTRATION)
 
 
 def _tuned(name: str, title: str, kind: str = FIGURE, needs: str = SPOS) -> Item:
@@ -55,10 +51,13 @@ PAPER = Paper(
     "Improving weight-sharing Neural Architecture Search with a marginal likelihood estimator."
     " MSc thesis, University of Oxford, 2021.",
     (
-        *(
-            waiting(f"sotl_thesis:{name}", title, FIGURE, "nothing", reasons.ILLUSTRATION)
-            for name, title in ILLUSTRATIONS.items()
-        ),
+        _illustration("F2.1", "A multi-layer perceptron"),
+        _illustration("F2.2", "Connectivity of a convolution"),
+        _illustration("F3.1", "Normal and reduction cells"),
+        darts_normal_cell_item("sotl_thesis:F3.2", "A normal cell found by DARTS"),
+        _illustration("F3.3", "Skeleton and cell of NAS-Bench-201"),
+        _illustration("F3.4", "A DARTS cell during optimisation"),
+        _illustration("F3.5", "A sampled architecture in one-shot NAS"),
         overview_item("sotl_thesis:T3.1", "Search spaces"),
         _trained("F4.1", "Learning rate tuned by SoTL", "small networks on MNIST and CIFAR-10"),
         _trained("F4.2", "Fourier model with fixed degrees", "linear models on synthetic data"),
