@@ -46,6 +46,8 @@ COST_UNITS = {
 # Labels that stand in a holding's seeds where the single seeds are not known.
 MEAN, UNSTATED = "mean", "unstated"
 LABELS = (MEAN, UNSTATED)
+MEDIAN = "median"
+AVERAGES = (MEAN, MEDIAN)  # Over single seeds; asked for by name.
 KEY = re.compile("[0-9a-f]{32}")  # An md5 sum, as NAS-Bench-101 names its cells.
 
 Seed = int | str
@@ -148,13 +150,13 @@ class Holding:
                 f"{self.slice} holds only the {self.label!r} value of its seeds, not {seed}.",
                 f"Ask for --seed {self.label}.",
             )
-        if seed == MEAN or seed in self.seeds:
+        if seed in AVERAGES or seed in self.seeds:
             assert seed is not None
             return seed
         named = "No seed was named" if seed is None else f"There is no seed {seed}"
         raise UnknownSeed(
             f"{named}; {self.slice} holds seeds {', '.join(map(str, self.seeds))}.",
-            f"Name one (--seed {self.seeds[0]}) or ask for the average by name (--seed mean).",
+            f"Name one (--seed {self.seeds[0]}) or ask for an average by name (--seed mean or median).",
         )
 
 
@@ -393,8 +395,9 @@ class Benchmark(ABC):
     ) -> Reading:
         """One value of one architecture.
 
-        seed: a seed number or "mean"; there is no default where single seeds are held.
-        epoch: completed epochs, from 1; None is the last.
+        seed: a seed number, "mean" or "median"; there is no default where single seeds are held.
+        The std is that over the seeds for either average. epoch: completed epochs, from 1; None
+        is the last.
         Raises: UnknownArch, UnknownSlice, UnknownSeed, UnknownEpoch, TestSliceSealed.
         """
         holding = self.holding(at)
@@ -402,10 +405,11 @@ class Benchmark(ABC):
         values = self._at(holding, self.row(arch), holding.epoch_position(epoch))
         if holding.label is not None:
             return self._reading(holding, values[0], math.nan, None)
-        if seed == MEAN:
+        if seed in AVERAGES:
             present = [value for value in values if value == value]
             mean, std = _mean_and_std(present)
-            return self._reading(holding, mean, std, len(present))
+            average = _median(present) if seed == MEDIAN else mean
+            return self._reading(holding, average, std, len(present))
         value = values[holding.seeds.index(seed)]
         return self._reading(holding, value, math.nan, 1 if value == value else 0)
 
@@ -433,7 +437,7 @@ class Benchmark(ABC):
         """Values of one slice for all architectures.
 
         Returns: (n_arch,) float32 in the slice's unit, row i belongs to `self.archs[i]`;
-        NaN = never measured. The mean is over the seeds present.
+        NaN = never measured. Averages are over the seeds present.
         Raises: UnknownSlice, UnknownSeed, UnknownEpoch, TestSliceSealed.
         """
         holding = self.holding(at)
@@ -521,8 +525,8 @@ class Benchmark(ABC):
     def to_frame(self, *, seed: Seed | None = None) -> pd.DataFrame:
         """A table with one row an architecture and the last epoch of every slice and every cost.
 
-        seed=None gives one column a slice and seed; seed="mean" the averages, with the number of
-        seeds present beside each. Index: the benchmark's own index.
+        seed=None gives one column a slice and seed; "mean" and "median" the averages, with the
+        number of seeds present beside each. Index: the benchmark's own index.
         Raises: UnknownSeed if a slice does not hold the seed; TestSliceSealed.
         """
         import pandas as pd
@@ -532,15 +536,15 @@ class Benchmark(ABC):
             columns["hash"] = [key.decode() for key in self.keys.tolist()]
         for at in self.holdings:
             holding = self.holding(at)
-            if seed is not None and not (seed == MEAN and holding.label):
+            if seed is not None and not (seed in AVERAGES and holding.label):
                 holding.check_seed(seed)
             values = self._array(holding)[:, -1, :]
-            if holding.label is None and seed == MEAN:
-                columns[f"{at} mean"] = _reduce_seeds(values, holding, MEAN)
+            if holding.label is None and seed is not None and seed in AVERAGES:
+                columns[f"{at} {seed}"] = _reduce_seeds(values, holding, seed)
                 columns[f"{at} n"] = (~np.isnan(values)).sum(axis=0)
             else:
                 for position, held in enumerate(holding.seeds):
-                    if seed in (None, MEAN, held):
+                    if seed in (None, *AVERAGES, held):
                         columns[f"{at} {held}"] = values[position]
         for cost in self.costs():
             columns[str(cost)] = self.cost_column(
@@ -630,10 +634,19 @@ def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.sqrt(squares / (len(values) - 1))
 
 
+def _median(values: Sequence[float]) -> float:
+    if not values:
+        return math.nan
+    ranked = sorted(values)
+    return (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
+
+
 def _reduce_seeds(values: NDArray[np.float32], holding: Holding, seed: Seed) -> NDArray[np.float32]:
-    """Takes one seed, or the mean over the seeds present, from the first axis."""
-    if seed != MEAN or holding.label is not None:
+    """Takes one seed, or an average over the seeds present, from the first axis."""
+    if seed not in AVERAGES or holding.label is not None:
         return values[holding.seeds.index(seed)]
+    if seed == MEDIAN:
+        return _median_of_seeds(values)
     mean = values.mean(axis=0, dtype=np.float64)
     if not np.isnan(mean).any():  # Every seed is there, which is the usual case and the fast one.
         return mean.astype(np.float32)
@@ -645,6 +658,18 @@ def _reduce_seeds(values: NDArray[np.float32], holding: Holding, seed: Seed) -> 
         present += held
     with np.errstate(invalid="ignore"):
         return (total / present).astype(np.float32)
+
+
+def _median_of_seeds(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The median over the seeds present, on the first axis; NaN where there is none."""
+    ranked = np.sort(values, axis=0)  # NaN comes last.
+    n_present = (~np.isnan(values)).sum(axis=0, keepdims=True)
+    low, high = np.maximum(n_present - 1, 0) // 2, n_present // 2
+    middle = [
+        np.take_along_axis(ranked, np.minimum(at, len(values) - 1), axis=0)[0].astype(np.float64)
+        for at in (low, high)
+    ]
+    return ((middle[0] + middle[1]) / 2).astype(np.float32)
 
 
 def _span(epochs: tuple[int, ...]) -> str:

@@ -31,7 +31,7 @@ _benchmark = click.argument("benchmark", metavar="BENCH")
 _arch_text = click.argument("arch", metavar="ARCH")
 _dataset = click.option("--dataset", required=True, help="Data set, such as cifar10.")
 _epochs = click.option("--epochs", type=int, required=True, help="Length of the schedule.")
-_seed_text = click.option("--seed", metavar="N|mean", help="A seed, or the average by name.")
+_seed_text = click.option("--seed", metavar="N|mean|median", help="A seed, or an average by name.")
 _trained_on = click.option("--trained-on", help="train or train+valid.")
 _jobs = click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes to use."

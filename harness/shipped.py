@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness import registry, store
 from harness.adapter import Adapter
-from harness.errors import BrokenStore
+from harness.errors import BrokenStore, UnknownName
 from harness.files import locked, sha256_of
 
 
@@ -42,19 +44,24 @@ def unpack(name: str) -> None:
         return
     # One process at a time, or the later one would replace files that the earlier has opened.
     with locked(store.stores_folder() / f".shipped-{name}.lock"):
-        if is_outdated(name):
+        try:
+            made = store.read_json(store.stores_folder() / f"{name}.json")["provenance"]
+        except (BrokenStore, LookupError):
+            made = {}
+        if is_outdated(name, made):
             own = shipped()[name]
             own.adapter.pack(own.source, own.file, mapping=None, jobs=1, progress=lambda *_: None)
 
 
-def is_outdated(name: str) -> bool:
-    """Whether the store of a shipped benchmark is missing, or made from another file or reader."""
-    if name not in shipped():
-        return False
-    own = shipped()[name]
+def is_outdated(name: str, made: Mapping[str, Any]) -> bool:
+    """Whether the store of a shipped benchmark was made from another file or by another reader.
+
+    made: its manifest's provenance, empty if there is none. Loads no adapter but its own.
+    """
     try:
-        made = store.read_json(store.stores_folder() / f"{name}.json")["provenance"]
+        adapter: Adapter = registry.get("adapter", made["adapter"]).offer
+        file = next(raw.shipped for raw in adapter.sources if raw.store == name and raw.shipped)
         made_from = made["adapter_version"], made["sources"][0]["sha256"]
-    except (BrokenStore, LookupError):
+    except (UnknownName, LookupError, StopIteration):
         return True
-    return made_from != (own.adapter.version, sha256_of(own.file))
+    return made_from != (adapter.version, sha256_of(file))

@@ -154,10 +154,11 @@ def manifest(name: str) -> dict[str, Any]:
     """
     path = path_of(name)
     found = read_json(path)
-    if found.get("provenance", {}).get("shipped"):
+    provenance = found.get("provenance", {})
+    if provenance.get("shipped"):
         from harness import shipped
 
-        if shipped.is_outdated(path.stem):
+        if shipped.is_outdated(path.stem, provenance):
             shipped.unpack(path.stem)
             found = read_json(path)
     if found.get("schema") != SCHEMA:

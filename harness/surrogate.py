@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from harness.arch import Arch, Codes
 from harness.benchmark import (
+    AVERAGES,
     MEAN,
+    MEDIAN,
     UNITS,
     Benchmark,
     Cost,
@@ -103,7 +105,7 @@ class Surrogate(Benchmark):
     ) -> Reading:
         """The prediction for one architecture; std and n are over the members (ddof=1).
 
-        arch: an `Arch` of the DARTS family or a genotype's text. seed: of one member, or "mean".
+        arch: an `Arch` of the DARTS family or a genotype's text. seed: of one member, "mean" or "median".
         noise: draws the value from N(mean, std) with the caller's own generator; upstream's own
         noise has the std with ddof=0.
         Raises: UnknownSlice, UnknownArch, InvalidArch, UnknownSeed, UnknownEpoch; InvalidSpec for
@@ -117,10 +119,10 @@ class Surrogate(Benchmark):
         arch = self.space.parse(arch) if isinstance(arch, str) else arch
         values = self.predict([arch])[:, 0]
         n: int | None = None if holding.label else len(values)
-        if seed not in (MEAN, holding.label):
+        if seed not in (*AVERAGES, holding.label):
             values = values[[holding.seeds.index(seed)]]
             n = 1
-        value = float(values.mean())
+        value = float(np.median(values) if seed == MEDIAN else values.mean())
         std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
         if noise is not None:
             if math.isnan(std):

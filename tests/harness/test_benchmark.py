@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tables import LAST, LOSS, MIXED, TEST, VALID, make_table
 
-from harness import Arch, Slice, record, space
+from harness import Arch, Slice, Table, record, space
 from harness.benchmark import Holding, sealed_truth
 from harness.errors import (
     InvalidArch,
@@ -39,6 +39,45 @@ def test_mean_counts_the_seeds_that_are_there():
     assert both.n == 2
     assert (one.value, one.n) == (pytest.approx(4.01), 1)
     assert math.isnan(one.std)
+
+
+def random_table(n_seeds):
+    """Values with holes, so that cells have any number of seeds, none included."""
+    rng = np.random.default_rng(n_seeds)
+    values = rng.normal(size=(n_seeds, 2, 50)).astype(np.float32)
+    values[rng.random(values.shape) < 0.4] = np.nan
+    holding = Holding(VALID, "%", tuple(range(n_seeds)), (2, 4))
+    of_space = space("nb201")
+    return values, Table(
+        name="holed",
+        space=of_space,
+        codes=of_space.codes[:50],
+        indices=np.arange(50, dtype=np.int32),
+        holdings=[holding],
+        arrays={VALID: values},
+        costs={},
+        roles={},
+    )
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+@pytest.mark.parametrize("n_seeds", [1, 2, 3, 4, 5])
+def test_the_median_is_numpys_over_the_seeds_that_are_there(n_seeds):
+    values, table = random_table(n_seeds)
+    expected = np.nanmedian(values, axis=0)
+
+    found = table.curves(VALID, seed="median")
+
+    assert np.isnan(values).any()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_array_equal(table.column(VALID, seed="median", epoch=2), found[0])
+    for row in range(50):
+        reading = table.query(row, VALID, seed="median")
+        np.testing.assert_allclose(reading.value, expected[1, row], rtol=1e-6)
+        assert reading.n == (~np.isnan(values[:, 1, row])).sum()
+        np.testing.assert_array_equal(table.curve(row, VALID, seed="median").values, found[:, row])
+    frame = table.to_frame(seed="median")
+    np.testing.assert_array_equal(frame[f"{VALID} median"], found[1])
 
 
 def test_a_seed_never_trained_is_nan_everywhere():
