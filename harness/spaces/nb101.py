@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.arch import Arch, Choice, Codes, SearchSpace
-from harness.errors import InvalidArch
+from harness.errors import InvalidArch, InvalidSpec
 from harness.paths import between
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
@@ -417,7 +417,7 @@ def _graph_params(bits: Sequence[int]) -> NDArray[np.float64]:
     for stack in range(STACKS):
         n_out = STEM_CHANNELS << stack
         for _ in range(MODULES_PER_STACK):
-            channels = _vertex_channels(kept, n_in, n_out)
+            channels = vertex_channels(len(kept.vertices), kept.edges, n_in, n_out)
             # Every edge from the input is a 1x1 convolution to the width at its other end.
             table[0] += sum(_conv(1, n_in, channels[j]) for i, j in kept.edges if i == 0)
             for vertex, width in zip(kept.vertices[1:-1], channels[1:-1], strict=True):
@@ -432,21 +432,32 @@ def _conv(kernel: int, n_in: int, n_out: int) -> int:
     return kernel * kernel * n_in * n_out + 2 * n_out
 
 
-def _vertex_channels(kept: Pruned, n_in: int, n_out: int) -> list[int]:
+def vertex_channels(
+    n_vertices: int, edges: Sequence[tuple[int, int]], n_in: int, n_out: int
+) -> list[int]:
     """Channels of every vertex: `compute_vertex_channels` in nasbench's lib/model_builder.py.
 
     The output's channels are shared out among the inner vertices that feed it, the remainder one
     each to the first; any other vertex is as wide as the widest that it feeds.
+
+    edges: (source, target), ascending, of a pruned cell.
+    Raises: InvalidSpec if there are fewer channels than vertices that share them.
     """
-    output = len(kept.vertices) - 1
-    feeding = [i for i, j in kept.edges if j == output and i > 0]
+    output = n_vertices - 1
+    feeding = [i for i, j in edges if j == output and i > 0]
+    if len(feeding) > n_out:
+        raise InvalidSpec(
+            f"{n_out} channels cannot be shared out among the {len(feeding)} vertices that feed"
+            " the output.",
+            f"Give at least {len(feeding)} channels.",
+        )
     channels = [0] * output + [n_out]
     channels[0] = n_in
     for place, vertex in enumerate(feeding):
         channels[vertex] = n_out // len(feeding) + (place < n_out % len(feeding))
     for vertex in reversed(range(1, output)):
         if vertex not in feeding:
-            channels[vertex] = max(channels[j] for i, j in kept.edges if i == vertex)
+            channels[vertex] = max(channels[j] for i, j in edges if i == vertex)
     return channels
 
 

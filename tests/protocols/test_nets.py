@@ -29,7 +29,8 @@ def n_params(net):
 
 def n_macs(net, n_in, side):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net.eval()(torch.zeros(1, n_in, side, side))
+        device = next(net.parameters()).device
+        net.eval()(torch.zeros(1, n_in, side, side, device=device))
     return counter.get_total_flops() / 2
 
 
