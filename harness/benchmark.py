@@ -156,7 +156,7 @@ class Holding:
         named = "No seed was named" if seed is None else f"There is no seed {seed}"
         raise UnknownSeed(
             f"{named}; {self.slice} holds seeds {', '.join(map(str, self.seeds))}.",
-            f"Name one (--seed {self.seeds[0]}) or ask for an average by name (--seed mean or median).",
+            f"Name one (--seed {self.seeds[0]}), or an average (--seed mean or --seed median).",
         )
 
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.errors import InvalidSpec, unknown
+from harness.engine import Protocol
+from harness.errors import InvalidSpec, MissingPackage, unknown
 from harness.files import canonical_json
 from harness.record import RunSpec
 
@@ -125,8 +126,15 @@ def _methods(
         return [instead]
     if named != [EVERY]:
         return named
-    plugins = [registry.get("method", name) for name in registry.names("method")]
-    return [plugin.name for plugin in plugins if offer.accepts(plugin.offer)]
+    return [name for name in registry.names("method") if _is_accepted(offer, name)]
+
+
+def _is_accepted(protocol: Protocol, method: str) -> bool:
+    """Whether a protocol that can run here takes the method; one that cannot be imported: no."""
+    try:
+        return protocol.accepts(registry.get("method", method).offer)
+    except MissingPackage:
+        return False
 
 
 def _seeds(place: str, seeds: object) -> Sequence[int]:

@@ -286,7 +286,10 @@ def changed_without_version(found: Record) -> list[str]:
     changed = []
     for kind, then in found.plugin_files.items():
         if then["name"] in registry.names(kind):
-            now = registry.get(kind, then["name"])
+            try:
+                now = registry.get(kind, then["name"])
+            except MissingPackage:
+                continue  # It cannot be run here, so nothing is to be said of it.
             if now.version == then["version"] and _sha256(now.file) != then["sha256"]:
                 changed.append(f"{kind} {now.name}")
     return changed

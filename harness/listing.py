@@ -35,7 +35,7 @@ def _spaces() -> Rows:
 
 
 def _plugins(kind: str) -> Rows:
-    return [(name, registry.get(kind, name).summary) for name in registry.names(kind)]
+    return [(name, registry.summary(kind, name)) for name in registry.names(kind)]
 
 
 def _suites() -> Rows:

@@ -6,6 +6,7 @@ any path that ends in .py.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import pkgutil
@@ -19,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.adapter import Adapter
-from harness.errors import DuplicateName, HarnessError, InvalidSpec, unknown
+from harness.errors import DuplicateName, HarnessError, InvalidSpec, MissingPackage, unknown
 
 # Kind -> (package, the name under which a module of this kind offers its plug-in).
 KINDS = {
@@ -66,11 +67,6 @@ class Plugin:
         return self.module.__name__.startswith(FILE_MODULE)
 
     @property
-    def summary(self) -> str:
-        """First line of the module's docstring."""
-        return (self.module.__doc__ or "").strip().partition("\n")[0]
-
-    @property
     def file(self) -> Path:
         """The file that the plug-in came from."""
         return Path(str(self.module.__file__))
@@ -94,7 +90,8 @@ def names(kind: str) -> list[str]:
 def get(kind: str, name: str) -> Plugin:
     """The plug-in of this name, or of this file if the name ends in .py.
 
-    Raises: UnknownName with the nearest name; InvalidSpec if the module offers no plug-in.
+    Raises: UnknownName with the nearest name; InvalidSpec if the module offers no plug-in;
+        MissingPackage if it needs one that is not installed.
     """
     if name.endswith(".py"):
         stem = Path(name).stem
@@ -105,9 +102,9 @@ def get(kind: str, name: str) -> Plugin:
             )
         module = _from_file(Path(name).resolve())
     elif name in _shipped(kind):
-        module = import_module(f"{KINDS[kind][0]}.{name}")
+        module = _imported(f"{KINDS[kind][0]}.{name}")
     elif name in _entry_points(kind):
-        module = import_module(_entry_points(kind)[name].value)
+        module = _imported(_entry_points(kind)[name].value)
     else:
         raise unknown(kind, name, names(kind), f"A file of your own works too: PATH/{name}.py.")
     if not hasattr(module, KINDS[kind][1]):
@@ -116,6 +113,18 @@ def get(kind: str, name: str) -> Plugin:
             f"It must define {KINDS[kind][1]} at module level.",
         )
     return Plugin(kind, name if not name.endswith(".py") else Path(name).stem, module)
+
+
+def summary(kind: str, name: str) -> str:
+    """First line of a plug-in's docstring; read from its text, so that nothing is imported."""
+    module = f"{KINDS[kind][0]}.{name}"
+    if name not in _shipped(kind):
+        module = _entry_points(kind)[name].value
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
 def adapter_of(source: str) -> Adapter:
@@ -161,6 +170,18 @@ def _shipped(kind: str) -> tuple[str, ...]:
 def _entry_points(kind: str) -> dict[str, metadata.EntryPoint]:
     found = metadata.entry_points(group=f"nas_harness.{kind}s")
     return {point.name: point for point in found}
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == module.partition(".")[0]:
+            raise
+        raise MissingPackage(
+            f"{module} needs {error.name}, which is not installed.",
+            "Install the extra that brings it, for networks: pip install '.[search]'",
+        ) from error
 
 
 @cache

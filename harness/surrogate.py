@@ -105,9 +105,9 @@ class Surrogate(Benchmark):
     ) -> Reading:
         """The prediction for one architecture; std and n are over the members (ddof=1).
 
-        arch: an `Arch` of the DARTS family or a genotype's text. seed: of one member, "mean" or "median".
-        noise: draws the value from N(mean, std) with the caller's own generator; upstream's own
-        noise has the std with ddof=0.
+        arch: an `Arch` of the DARTS family or a genotype's text. seed: of one member, "mean" or
+        "median". noise: draws the value from N(mean, std) with the caller's own generator;
+        upstream's own noise has the std with ddof=0.
         Raises: UnknownSlice, UnknownArch, InvalidArch, UnknownSeed, UnknownEpoch; InvalidSpec for
             an index, or for noise where no std over members is known.
         """

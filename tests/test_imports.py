@@ -4,6 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from tables import make_store
+
+from harness import registry
+from harness.errors import MissingPackage
+from harness.listing import LISTINGS
 
 
 def modules_after(statement):
@@ -40,3 +45,37 @@ def test_spaces_are_called_like_their_modules():
     from harness.spaces import space, spaces
 
     assert all(space(name) is found for name, found in spaces().items())
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+from click.testing import CliRunner
+from harness.cli import app
+for arguments in {commands}:
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0, (arguments, answer.output, answer.exception)
+from harness.config import read_suite
+assert read_suite("common/blackbox_queries", benchmark="small")
+"""
+
+
+def test_commands_that_need_no_torch_work_without_it(home):
+    make_store()
+    commands = [
+        *(["list", kind] for kind in LISTINGS),
+        ["doctor"],
+    ]
+    script = WITHOUT_TORCH.format(commands=commands)
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_plugin_that_needs_torch_says_so_without_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "protocols.untrained", raising=False)
+
+    with pytest.raises(MissingPackage, match="needs torch"):
+        registry.get("protocol", "untrained")

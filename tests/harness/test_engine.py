@@ -145,7 +145,7 @@ def test_a_user_file_is_a_method(small, tmp_path):
     )
     plugin = registry.get("method", str(file))
 
-    assert (plugin.name, plugin.version, plugin.summary) == ("greedy", 3, "A method of a user.")
+    assert (plugin.name, plugin.version) == ("greedy", 3)
 
 
 def test_a_user_file_never_answers_with_another_ones_records(home, tmp_path):

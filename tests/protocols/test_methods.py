@@ -88,7 +88,7 @@ def test_a_method_file_states_version_and_source(name):
     plugin = registry.get("method", name)
 
     assert plugin.version == 1
-    assert plugin.summary.endswith(".")
+    assert registry.summary("method", plugin.name).endswith(".")
     assert "Source: " in (plugin.module.__doc__ or "")
 
 
