@@ -9,13 +9,14 @@ raw output of PCG64, so that the bytes do not depend on the machine or on librar
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import MissingPackage
+from protocols.images.image_set import Description, ImageSet, ImageSplit, Normalisation, Reader
 
 N_CLASSES = 10
 SOURCE_SIZE = 8
@@ -170,3 +171,29 @@ def _add_noise(images: NDArray[np.int64], noise: int, chance: _Chance) -> Images
     """Adds the sum of 4 uniform bytes, centred and scaled to the wanted deviation."""
     four_bytes = chance.integers(0, 256, (4, *images.shape)).sum(axis=0) - 510
     return np.clip(images + four_bytes * noise // 148, 0, 255).astype(np.uint8)
+
+
+ABOUT = Description(
+    name="cluttered-digits",
+    n_classes=N_CLASSES,
+    shape=(1, Task.size, Task.size),
+    normalisation=Normalisation((128.0,), (64.0,), "ours: mini201's networks were trained so"),
+    licence="MIT; the digits that they are made from, CC BY 4.0",
+    citation="mini201, this project; digits: Alpaydin and Kaynak, UCI ML Repository, 1998",
+    download="nothing",
+)
+
+
+def read(task: Task = Task()) -> ImageSet:
+    """The images of a task as a data set; unlike others it has a split "valid" of its own.
+
+    Raises: MissingPackage without scikit-learn.
+    """
+    splits = {
+        name: ImageSplit(split.images[:, np.newaxis], split.labels)
+        for name, split in make(task).items()
+    }
+    return ImageSet(replace(ABOUT, shape=(1, task.size, task.size)), splits)
+
+
+IMAGES = Reader(ABOUT, read)
