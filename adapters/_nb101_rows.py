@@ -12,7 +12,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -42,57 +42,150 @@ MD5 = re.compile("[0-9a-f]{32}")
 VERTICES_OF_LENGTH = {n * n: n for n in range(2, N_VERTICES + 1)}
 OPS_SHIFT, VERTICES_SHIFT = N_VERTICES**2, N_VERTICES**2 + 2 * (N_VERTICES - 2)
 
-# What stands between the quotation marks of a published row.
-QUOTE = b'"'
-BETWEEN = (b"[", b", ", b", ", b"]")
-EPOCHS_OF = {f", {epochs}, ".encode(): epochs for epochs in SCHEDULES}
-LINE_BREAK = b"\\n"  # As JSON writes it; base64 in lines of 76 characters has some.
+# How a published row is written.
+HASH_DIGITS = 32
+EPOCHS_TEXTS = tuple(f'", {epochs}, "'.encode() for epochs in SCHEDULES)
+OP_TEXTS = tuple(f"{op},".encode() for op in OPS)
+PADDING = bytes(128)  # Behind the last row: more than is looked at before it is found to be short.
+N_DIGITS = 64  # More than a matrix has, and as many bits as a number.
+SIZES = np.array([VERTICES_OF_LENGTH.get(n, 0) for n in range(N_DIGITS)], dtype=np.uint64)
+BACKSLASH, PAD = ord("\\"), ord("=")
+LINE_BREAK = np.frombuffer(b"\\n", dtype=np.uint8)  # As JSON writes it; base64 may have lines.
 
 Rows = NDArray[np.void]
+Places = NDArray[np.intp]
 
 
 def rows_of(payloads: Sequence[bytes]) -> Rows | None:
     """(n,) ROW_DTYPE of many rows; None unless all are written as the published files are."""
-    hashes, epochs, graphs, messages = [], [], [], []
-    known: dict[tuple[bytes, bytes], int] = {}
     try:
-        for payload in payloads:
-            begin, hash_, schedule, adjacency, comma, ops, last_comma, metrics, end = payload.split(
-                QUOTE
-            )
-            if (begin, comma, last_comma, end) != BETWEEN:
-                return None
-            graph = known.get((adjacency, ops))
-            if graph is None:
-                graph = known[adjacency, ops] = encoded_graph(adjacency.decode(), ops.decode())
-            plain = metrics.replace(LINE_BREAK, b"")
-            message = binascii.a2b_base64(plain)
-            # Python's decoder passes over what is no base64, which then is missing in the length.
-            if 4 * (len(message) + plain.count(b"=")) != 3 * len(plain):
-                return None
-            hashes.append(hash_)
-            epochs.append(EPOCHS_OF[schedule])
-            graphs.append(graph)
-            messages.append(message)
-        columns = metric_columns(messages)
-        digits = b"".join(hashes)
-        if columns is None or set(map(len, hashes)) != {32} or digits != digits.lower():
-            return None
-        rows = np.zeros(len(payloads), dtype=ROW_DTYPE)
-        rows["hash"] = np.frombuffer(binascii.unhexlify(digits), dtype=">u8").reshape(-1, 2)
-    except (ValueError, KeyError):  # binascii's and the decoders' errors are ValueErrors.
+        return _rows_of(payloads)
+    except ValueError:
         return None
-    fractions, seconds, n_params = columns
+
+
+def _rows_of(payloads: Sequence[bytes]) -> Rows:
+    """Reads field after field, each of all rows at once. Raises: ValueError."""
+    data = b"".join([*payloads, PADDING])
+    ends = np.cumsum(np.fromiter(map(len, payloads), np.intp, len(payloads)))
+    rows = np.zeros(len(payloads), dtype=ROW_DTYPE)
+    at = _past(data, np.concatenate(([0], ends[:-1])), b'["')
+    rows["hash"] = _hashes(_texts(data, at, HASH_DIGITS))
+    schedules, at = _which(data, at + HASH_DIGITS, EPOCHS_TEXTS)
+    rows["epochs"] = np.array(SCHEDULES)[schedules]
+    rows["graph"], at = _graphs(data, at)
+    stops = ends - 2
+    _past(data, stops, b'"]')
+    fractions, seconds, n_params = metric_columns(len(rows), _messages(data, at, stops))
     if not (
         ((fractions >= 0) & (fractions <= 1)).all()
         and ((seconds >= 0) & (seconds < math.inf)).all()
         and (n_params <= LARGEST_INT32).all()
     ):
-        return None
-    rows["epochs"], rows["graph"] = epochs, graphs
+        raise ValueError("values that cannot be")
     rows["accuracy"] = 100 * fractions
     rows["seconds"], rows["n_params"] = seconds, n_params
     return rows
+
+
+def _texts(data: bytes, at: Places, n_bytes: int) -> NDArray[np.bytes_]:
+    """(n,) the bytes that follow each place."""
+    at_every_byte = np.ndarray((len(data) - n_bytes + 1,), f"S{n_bytes}", data, strides=(1,))
+    return at_every_byte[at]
+
+
+def _bytes(data: bytes, at: Places, n_bytes: int) -> NDArray[np.uint8]:
+    """(n, n_bytes) the bytes that follow each place."""
+    return _texts(data, at, n_bytes).view(np.uint8).reshape(-1, n_bytes)
+
+
+def _which(data: bytes, at: Places, texts: Sequence[bytes]) -> tuple[Places, Places]:
+    """(n,) which of the texts follows each place, and where it ends. Raises: ValueError if none."""
+    found = np.full(len(at), -1)
+    for i, text in enumerate(texts):
+        found[_texts(data, at, len(text)) == text] = i
+    if (found < 0).any():
+        raise ValueError(f"none of {texts!r}")
+    return found, at + np.array([len(text) for text in texts])[found]
+
+
+def _past(data: bytes, at: Places, text: bytes) -> Places:
+    """(n,) where a text ends that follows each place. Raises: ValueError if it does not."""
+    return _which(data, at, (text,))[1]
+
+
+def _hashes(digits: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """(n,) md5 sums in hex -> (n, 2) their halves. Raises: ValueError."""
+    text = digits.tobytes()
+    if text != text.lower():
+        raise ValueError("capital letters")
+    return np.frombuffer(binascii.unhexlify(text), dtype=">u8").reshape(-1, 2)
+
+
+def _graphs(data: bytes, at: Places) -> tuple[NDArray[np.uint64], Places]:
+    """(n,) graphs as `encoded_graph` makes them, and where metrics begin. Raises: ValueError."""
+    digits = _bytes(data, at, N_DIGITS)
+    n_digits = (digits | 1 == ord("1")).argmin(axis=1)
+    n_vertices = SIZES[n_digits]
+    if not n_vertices.all():
+        raise ValueError("no square matrix of 0 and 1")
+    bits = digits & (np.arange(N_DIGITS) < n_digits[:, np.newaxis])
+    matrices = np.packbits(bits).view(">u8") >> (N_DIGITS - n_digits).astype(np.uint64)
+    graphs = n_vertices << np.uint64(VERTICES_SHIFT) | matrices
+    at = _past(data, at + n_digits, b'", "input,')
+    for vertex in range(N_INNER):
+        rows = np.flatnonzero(n_vertices > vertex + 2)
+        ops, at[rows] = _which(data, at[rows], OP_TEXTS)
+        graphs[rows] |= ops.astype(np.uint64) << np.uint64(OPS_SHIFT + 2 * vertex)
+    return graphs, _past(data, at, b'output", "')
+
+
+def _messages(
+    data: bytes, starts: Places, stops: Places
+) -> Iterator[tuple[Places, NDArray[np.uint8]]]:
+    """Messages of one length at a time: their rows and (n, length) what their base64 says.
+
+    Raises: ValueError.
+    """
+    lengths = stops - starts
+    if lengths.min() <= 0:
+        raise ValueError("a row that ends before its metrics")
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        messages, n_pads = _from_base64_texts(_without_breaks(_bytes(data, starts[rows], length)))
+        for n in np.unique(n_pads).tolist():
+            own, rest = np.split(messages[n_pads == n], [messages.shape[1] - n], axis=1)
+            if rest.any():
+                raise ValueError("no base64")
+            yield rows[n_pads == n], own
+
+
+def _from_base64_texts(text: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+    """(n, 4 k) base64 -> (n, 3 k) bytes, and (n,) how many at the end were padded and must be 0.
+
+    Raises: ValueError.
+    """
+    if text.size == 0 or text.shape[1] % 4:
+        raise ValueError("no base64")
+    is_pad = text[:, -2:] == PAD
+    text[:, -2:][is_pad] = ord("A")  # Means 0, and decoding goes on behind it.
+    decoded_bytes = binascii.a2b_base64(text.tobytes())
+    # Python's decoder passes over what is no base64, which then is missing in the length.
+    if 4 * len(decoded_bytes) != 3 * text.size or (is_pad[:, 0] & ~is_pad[:, 1]).any():
+        raise ValueError("no base64")
+    messages = np.frombuffer(decoded_bytes, dtype=np.uint8).reshape(len(text), -1)
+    return messages, is_pad.sum(axis=1)
+
+
+def _without_breaks(text: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n, length) texts without line breaks, which all must have at the places of the first."""
+    starts = np.flatnonzero(text[0] == BACKSLASH)
+    if not len(starts):
+        return text
+    places = starts[:, np.newaxis] + np.arange(len(LINE_BREAK))
+    if places.max() == text.shape[1] or (text[:, places] != LINE_BREAK).any():
+        raise ValueError("other line breaks")
+    return np.delete(text, places.ravel(), axis=1)
 
 
 def decoded(payload: bytes) -> bytes:

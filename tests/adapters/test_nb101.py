@@ -1,6 +1,8 @@
 """The NAS-Bench-101 import: real cells in the real format, damaged files, live objects."""
 
 import base64
+import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -328,6 +330,52 @@ def test_a_file_that_was_cut_short(few, home, tmp_path, small_spans, record, n_b
         pack(path)
 
 
+@pytest.mark.parametrize("span_bytes", [100, 600, 5_000, 1 << 20])
+def test_spans_hold_every_record_once(few, tmp_path, span_bytes):
+    """Also where a record is longer than a span should be."""
+    payloads = rows(few)
+    path = write(tmp_path / FILE, payloads)
+
+    found, sha256 = _tfrecord.spans(path, span_bytes)
+
+    batches = [batch for span in found for batch in _tfrecord.payloads(path, span)]
+    assert payloads == list(itertools.chain.from_iterable(batches))
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    starts = itertools.accumulate((len(framed(payload)) for payload in payloads), initial=0)
+    expected = [f"{path}, record {i} (from 0) at byte {start}" for i, start in enumerate(starts)]
+    assert expected[:-1] == [span.place(path, i) for span in found for i in range(span.n_records)]
+
+
+def test_a_file_that_became_shorter_is_named(few, tmp_path):
+    path = write(tmp_path / FILE, rows(few))
+    (span,), _ = _tfrecord.spans(path)
+    path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(BadFile, match="changed while it was read"):
+        next(_tfrecord.payloads(path, span))
+
+
+@pytest.mark.parametrize("n_records", [1, 7, 24, 96])
+def test_the_batches_of_a_span_change_neither_rows_nor_places(
+    few, home, tmp_path, monkeypatch, n_records
+):
+    good = rows(few)
+    pack(write(tmp_path / FILE, good))
+    expected = load("nb101").sha256
+    monkeypatch.setattr(_tfrecord, "BATCH_RECORDS", n_records)
+    spaced = json.dumps(json.loads(good[30]), indent=1).encode()
+    pack(write(tmp_path / FILE, [*good[:30], spaced, *good[31:]]))
+
+    assert expected == load("nb101").sha256
+    frames = [framed(payload) for payload in good]
+    start = sum(map(len, frames[:50]))
+    (tmp_path / FILE).write_bytes(flipped(b"".join(frames), start + 100))
+    with pytest.raises(BadFile, match=f"record 50 .from 0. at byte {start}: the CRC of its data"):
+        pack(tmp_path / FILE)
+    with pytest.raises(BadFile, match=f"record 50 .from 0. at byte {start}: it is no JSON"):
+        pack(write(tmp_path / FILE, [*good[:50], good[50][:-1], *good[51:]]))
+
+
 def encoded(message):
     return base64.b64encode(message).decode()
 
@@ -473,6 +521,69 @@ def test_rows_that_are_written_differently_are_left_to_the_careful_reader(few):
             n_refused += 1
             assert _nb101_rows.rows_of([*payloads, payload]) is None, name
     assert n_refused > 20
+
+
+@pytest.mark.parametrize("checkpoint", ["", "model.ckpt-1"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes])
+def test_both_ways_to_write_base64_are_read_many_at_a_time(cells, encode, checkpoint):
+    """In one line and in lines of 76 characters; the lengths of the numbers need all paddings."""
+    payloads = []
+    for i, cell in enumerate(cells[:200]):
+        cell = dataclasses.replace(cell, n_params=7 ** (i % 12))
+        message = nb101_files.metrics(cell, 36, i % 3, checkpoint)
+        payloads.append(row(cell, 36, i % 3, metrics=encode(message).decode()))
+
+    together = _nb101_rows.rows_of(payloads)
+
+    assert together is not None
+    assert together.tobytes() == b"".join(_nb101_rows.decoded(payload) for payload in payloads)
+
+
+def changes_of(payload):
+    """Every byte replaced by some others, left out, or written twice."""
+    for i in range(len(payload)):
+        for other in (b"", payload[i : i + 1] * 2, *(bytes([c]) for c in b'A0="\\n,]\xff')):
+            yield payload[:i] + other + payload[i + 1 :]
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes])
+def test_no_change_of_a_row_is_read_as_something_else(few, encode):
+    """What many rows are read as is what the careful reader says, or nothing."""
+    cell = min(few, key=lambda c: len(c.operations))
+    good = row(cell, 12, 1, metrics=encode(nb101_files.metrics(cell, 12, 1, "")).decode())
+    n_read = 0
+    for payload in changes_of(good):
+        found = _nb101_rows.rows_of([payload])
+        if found is not None:
+            n_read += 1
+            assert _nb101_rows.decoded(payload) == found.tobytes()
+
+    assert 500 < n_read
+
+
+def test_rows_that_go_on_in_the_next_one_are_no_rows(few):
+    whole = row(few[0], 108, 0)
+    assert _nb101_rows.rows_of([b"", whole]) is None
+    assert _nb101_rows.rows_of([whole, b""]) is None
+    assert _nb101_rows.rows_of([whole + whole, b""]) is None
+    for place in range(1, len(whole)):
+        assert _nb101_rows.rows_of([whole[:place], whole[place:]]) is None
+        assert _nb101_rows.rows_of([whole[:place], whole[place:] + whole]) is None
+        assert _nb101_rows.rows_of([whole + whole[:place], whole[place:]]) is None
+
+
+@pytest.mark.parametrize("n_kinds", [3, 1 << 62])
+def test_cells_are_told_apart_by_their_whole_hashes(n_kinds):
+    """Also where the upper bits are those of all others."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(n_kinds, size=(40, 2), dtype=np.uint64)
+    hashes = kinds[rng.integers(len(kinds), size=1000)]
+
+    firsts, places = nb101._cells(hashes)
+
+    _, expected, inverse = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+    assert expected.tolist() == firsts.tolist()
+    assert inverse.tolist() == places.tolist()
 
 
 def test_codes_of_graphs_are_those_of_their_specs(cells):
