@@ -1,4 +1,4 @@
-"""Speed and memory of the NAS-Bench-101 import, as a ratio to what any reader must do.
+"""Speed and memory of NAS-Bench-101: the import beside what any reader must do, and look-ups.
 
     python benchmarks/nb101.py [--rows N] [--jobs N] [--rounds N] [--file PATH]
 
@@ -29,15 +29,17 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 from joblib import Parallel, delayed
-from lookup import BIN, show, watched
+from lookup import BIN, paired, process, show, watched
 
 from adapters._tfrecord import Span, spans
+from harness import Slice, load
 from harness.spaces.nb101 import CellSpace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from nb101_files import SCHEDULES, SEEDS, Cell, framed, metrics, read_cells
 
+TEST = Slice("cifar10", "train", "test", "accuracy", 108)
 HEADER = "<QI"  # Length and its CRC.
 HEADER_BYTES, CRC_BYTES = 12, 4
 N_REAL_ROWS = 5_083_488
@@ -115,6 +117,33 @@ def importing(path: Path, jobs: int, n_rounds: int) -> None:
     print(f"peak memory of its largest process: {peak_mb:.0f} MB (target: at most 1000)")
 
 
+def looking_up() -> None:
+    """Look-ups in the imported store, and in the views of it."""
+    table = load("nb101")
+    asked = ["query", "nb101", table.keys[len(table) // 2].decode(), "--dataset", "cifar10"]
+    asked += ["--split", "test", "--epochs", "108", "--seed", "mean"]
+    ours, theirs, ratio = paired(
+        process(str(BIN / "nas-harness"), *asked), process(sys.executable, "-c", "import numpy")
+    )
+    show("first answer by hash / import numpy", ours, theirs, ratio, "<= 2.5", ratio <= 2.5)
+    rows = np.random.default_rng(0).integers(len(table), size=1_000_000)
+    plain = np.array(table.values(TEST)[0, -1])
+    ours, theirs, ratio = paired(
+        lambda: table.column(TEST, seed=0)[rows],
+        lambda: plain[rows],
+    )
+    show("a million look-ups by index / numpy's indexing", ours, theirs, ratio, "<= 3", ratio <= 3)
+    for view in ("oneshot1-1", "oneshot1-2", "oneshot1-3"):
+        seconds = []
+        for _ in range(2):
+            started = time.perf_counter()
+            n_archs = len(load(view))
+            seconds.append(time.perf_counter() - started)
+        print(
+            f"{view}: {n_archs} encodings resolved in {seconds[0]:.2f} s, then {seconds[1]:.2f} s"
+        )
+
+
 def main() -> None:
     """Makes the file and prints one line a measurement."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -130,6 +159,7 @@ def main() -> None:
             make_file(path, asked.rows, Path(os.environ["NAS_HARNESS_DATA"]))
         print(f"{'medians, milliseconds':<58} {'ours':>12} {'reference':>12} {'ratio':>10}  target")
         importing(path, asked.jobs, asked.rounds)
+        looking_up()
 
 
 if __name__ == "__main__":
