@@ -27,6 +27,7 @@ from harness.errors import BadFile, InvalidSpec, unknown
 from protocols.images.image_set import Description, ImageSet, Reader
 from protocols.images.raw_files import find
 
+NOISE = "gaussian"
 NAMES = (
     "cifar10",
     "cifar100",
@@ -36,7 +37,7 @@ NAMES = (
     "fashion-mnist",
     "imagenet",
     "cluttered-digits",
-    "gaussian",
+    NOISE,
 )
 
 
@@ -65,6 +66,26 @@ def open_images(name: str, *, root: Path | None = None, **options: Any) -> Image
             f"Its options: {', '.join(taken) or 'none'}.",
         ) from error
     return reader.read(*found, **options)
+
+
+def open_for(dataset: str, name: str | None = None, *, seed: int, n_made: int) -> ImageSet:
+    """The images that networks of a data set look at.
+
+    Args:
+        dataset: whose classes and image shape the networks have.
+        name: a data set to take them from; None for the data set's own. Noise ("gaussian") takes
+            its shape.
+        seed: of noise.
+        n_made: how many images of noise.
+
+    Raises: as `open_images`.
+    """
+    if name != NOISE:
+        return open_images(name or dataset)
+    like = describe(dataset) if dataset in NAMES else describe(NOISE)
+    return open_images(
+        NOISE, seed=seed, n_images=n_made, shape=like.shape, n_classes=like.n_classes
+    )
 
 
 def describe(name: str) -> Description:

@@ -1,0 +1,98 @@
+"""The supernet of NAS-Bench-201's topology space: every edge mixes the five operations.
+
+The skeleton is that of the stand-alone network (Dong and Yang, ICLR 2020). As in the benchmark
+authors' search code (D-X-Y/AutoDL-Projects, search-cell.py), the batch norms of searched cells
+have no scale and shift, and all cells share one set of weights per edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.spaces.nb201 import EDGES, N_NODES, OPS, OUTPUT, TopologySpace
+from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, plus
+from protocols.nets.nb201 import N_STAGES, ResidualBlock
+from protocols.nets.ops import nb201_op
+
+
+@final
+class MixedCell(nn.Module):
+    """A cell with a mixed operation on every edge; (n, channels, h, w) keeps its shape.
+
+    terms: of every edge, in the order of `EDGES`.
+    """
+
+    def __init__(self, channels: int, *, affine: bool, track_running_stats: bool) -> None:
+        super().__init__()
+        self.edges = nn.ModuleList(
+            MixedOp(
+                nb201_op(op, channels, affine=affine, track_running_stats=track_running_stats)
+                for op in OPS
+            )
+            for _ in EDGES
+        )
+
+    def forward(self, x: Tensor, terms: Sequence[Terms]) -> Tensor:
+        zero = x.new_zeros(()).expand_as(x)
+        nodes: list[Tensor | None] = [x, *[None] * (N_NODES - 1)]
+        # Edges are ordered by target, so that a node is complete before it is a source.
+        for (target, source), edge, of_edge in zip(EDGES, self.edges, terms, strict=True):
+            value = nodes[source]
+            nodes[target] = plus(nodes[target], edge(zero if value is None else value, of_edge))
+        output = nodes[OUTPUT]
+        return zero if output is None else output
+
+
+@final
+class NB201Supernet(Supernet):
+    """(n, n_in, side, side) images and a mix of the group `op` to (n, n_classes) logits.
+
+    channels: C of the first stage. n_cells: N, cells a stage. The side must be one that 4 divides.
+    affine, track_running_stats: of the searched cells' batch norms; without running statistics
+    they use the batch's at evaluation too, as NATS-Bench's search script does by default.
+    """
+
+    def __init__(
+        self,
+        space: TopologySpace,
+        *,
+        n_classes: int,
+        channels: int = 16,
+        n_cells: int = 5,
+        n_in: int = 3,
+        affine: bool = False,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.stem = nn.Sequential(
+            nn.Conv2d(n_in, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+        widths = [channels << stage for stage in range(N_STAGES)]
+        self.reductions = nn.ModuleList(
+            ResidualBlock(width // 2, width) if stage else nn.Identity()
+            for stage, width in enumerate(widths)
+        )
+        self.n_cells = n_cells
+        self.cells = nn.ModuleList(
+            MixedCell(width, affine=affine, track_running_stats=track_running_stats)
+            for width in widths
+            for _ in range(n_cells)
+        )
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.classifier = nn.Linear(widths[-1], n_classes)
+
+    def forward(self, images: Tensor, mix: Mix) -> Tensor:
+        terms = mix.terms(self.space.groups[0])
+        x = self.stem(images)
+        for position, cell in enumerate(self.cells):
+            if position % self.n_cells == 0:
+                x = self.reductions[position // self.n_cells](x)
+            x = cell(x, terms)
+        features = F.relu(self.norm(x))
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
