@@ -202,12 +202,13 @@ def curve(
 
 @app.command()
 @_benchmark
-@click.option("--score", required=True, help="params, flops, slice:… or sotl:…")
+@click.option("--score", required=True, help="params, flops, slice:…, sotl:… or proxy:…")
 @click.option("--truth", metavar="SLICE", required=True, help="Such as cifar10/test/accuracy/200.")
 @_seed_text
 @click.option("--unique", is_flag=True, help="One cell of every functional class.")
 @click.option("--sample", type=int, metavar="N", help="Draw N cells without replacement.")
 @click.option("--draw-seed", type=int, metavar="S", help="Seed of the draw.")
+@_jobs
 @_as_json
 def rank(
     benchmark: str,
@@ -217,6 +218,7 @@ def rank(
     unique: bool,
     sample: int | None,
     draw_seed: int | None,
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Rank correlation of a score with the truth, over the whole space or a draw of it."""
@@ -232,6 +234,7 @@ def rank(
         unique=unique,
         sample=sample,
         draw_seed=draw_seed,
+        jobs=jobs,
     )
     if as_json:
         _print_json(

@@ -40,13 +40,14 @@ def rank(
     unique: bool = False,
     sample: int | None = None,
     draw_seed: int | None = None,
+    jobs: int = 1,
 ) -> Ranking:
     """Ranks a benchmark's architectures by a score and compares with the truth.
 
     seed: for score and truth alike; must be named where single seeds are held.
     unique: keep only the lowest-index member of each functional class, with its own values.
     sample: draw so many without replacement, with the generator of draw_seed; a surrogate needs
-    one, and they are sampled from its space.
+    one, and they are sampled from its space. jobs: processes, for scores that are computed.
     Raises: UnknownScore, UnknownSlice, UnknownSeed, InvalidSpec.
     """
     if isinstance(score, str):
@@ -55,11 +56,11 @@ def rank(
     if isinstance(benchmark, Surrogate):
         benchmark, to_draw = _sampled(benchmark, sample, draw_seed), None
     truths = benchmark.column(truth, seed=seed)
-    scores = score.values(benchmark, truth.dataset, seed)
     rows = unique_rows(benchmark) if unique else np.arange(len(benchmark))
     if to_draw is not None:
         rows = draw(rows, to_draw, draw_seed)
-    scores, truths = scores[rows], truths[rows]
+    scores = score.of_rows(benchmark, truth.dataset, seed, rows, jobs)
+    truths = truths[rows]
     interval = None if sample is None else stats.bootstrap_interval(scores, truths)
     return Ranking(
         spearman=stats.spearman(scores, truths),

@@ -1,27 +1,32 @@
-"""Scores that rank architectures without running anything: costs, slices and curve scores.
+"""Scores that rank architectures: costs, slices, curve scores, and zero-cost proxies.
 
 Every score is oriented so that higher is better: losses are negated, nothing else is changed.
 
 Spelling: `params`, `flops`, a recorded cost such as `latency/train/200`;
 `slice:cifar10/train/valid/accuracy/12[@EPOCH]`;
-`sotl:DATASET/TRAINED_ON/EPOCHS[:last=E][:skip=K][:ema=G][@EPOCH]`.
+`sotl:DATASET/TRAINED_ON/EPOCHS[:last=E][:skip=K][:ema=G][@EPOCH]`;
+`proxy:NAME[:seed=N][:images=NAME][:batch=N]`.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmark import COST_UNITS, TRAINED_ON, Benchmark, Holding, Seed, Slice
-from harness.errors import UnknownScore, unknown
+from harness.errors import MissingPackage, UnknownScore, unknown
 
 SPELLINGS = (
     "a cost (params, flops, latency/train/200), slice:cifar10/train/valid/accuracy/12,"
-    " or sotl:cifar10/train/200[:last=E][:skip=K][:ema=G][@EPOCH]"
+    " sotl:cifar10/train/200[:last=E][:skip=K][:ema=G][@EPOCH]"
+    " or proxy:synflow[:seed=N][:images=NAME][:batch=N]"
 )
 LOWER_IS_BETTER = ("loss",)
 
@@ -32,6 +37,17 @@ class Score(ABC):
     @abstractmethod
     def values(self, benchmark: Benchmark, dataset: str, seed: Seed | None) -> NDArray[np.floating]:
         """(n_arch,), NaN = not available. dataset: for scores that do not name their own."""
+
+    def of_rows(
+        self,
+        benchmark: Benchmark,
+        dataset: str,
+        seed: Seed | None,
+        rows: NDArray[np.intp],
+        jobs: int = 1,
+    ) -> NDArray[np.floating]:
+        """(n_row,) of some architectures; jobs: processes, for scores that have to be computed."""
+        return self.values(benchmark, dataset, seed)[rows]
 
 
 class CurveScore(Score):
@@ -123,6 +139,57 @@ class SotlScore(CurveScore):
         return -running_sums(losses, last=self.last, skip=self.skip, ema=self.ema)
 
 
+@dataclass(frozen=True)
+class ProxyScore(Score):
+    """A zero-cost proxy of untrained networks; what was scored before is not scored again.
+
+    seed: of weights, batch and whatever the proxy draws; not one of the table's. images: a name of
+    protocols.images instead of the data set's own. batch: its size.
+    """
+
+    proxy: str
+    seed: int = 0
+    images: str | None = None
+    batch: int | None = None
+
+    def values(self, benchmark: Benchmark, dataset: str, seed: Seed | None) -> NDArray[np.floating]:
+        return self.of_rows(benchmark, dataset, seed, np.arange(len(benchmark)))
+
+    def of_rows(
+        self,
+        benchmark: Benchmark,
+        dataset: str,
+        seed: Seed | None,
+        rows: NDArray[np.intp],
+        jobs: int = 1,
+    ) -> NDArray[np.floating]:
+        """Raises: MissingPackage without torch; HarnessError with the reason of a run."""
+        from harness import engine
+
+        try:
+            zerocost = import_module("protocols.zerocost")
+        except ModuleNotFoundError as error:
+            raise MissingPackage(
+                f"Proxies need {error.name}.", "Install the extra: pip install '.[search]'"
+            ) from error
+        texts = [
+            benchmark.space.format(benchmark.space.arch(c)) for c in benchmark.codes[rows].tolist()
+        ]
+        options = {"images": self.images, "batch_size": self.batch}
+        specs = zerocost.specs(
+            benchmark.name,
+            texts,
+            [self.proxy],
+            seed=self.seed,
+            dataset=dataset,
+            **{name: value for name, value in options.items() if value is not None},
+        )
+        found: NDArray[np.float64] = zerocost.scores_of(
+            engine.run_all(specs, jobs=jobs), self.proxy
+        ).values
+        return found
+
+
 def running_sums(
     losses: NDArray[np.floating],
     *,
@@ -166,6 +233,8 @@ def parse_score(text: str) -> Score:
         return SliceScore(Slice.parse(rest), epoch)
     if kind == "sotl":
         return _parse_sotl(rest)
+    if kind == "proxy":
+        return _parse_proxy(rest)
     raise UnknownScore(f"There is no kind of score {kind!r}.", f"A score is {SPELLINGS}.")
 
 
@@ -189,23 +258,40 @@ def _split_epoch(text: str) -> tuple[str, int | None]:
     return body, int(epoch)
 
 
-def _parse_sotl(text: str) -> SotlScore:
-    text, epoch = _split_epoch(text)
-    where, *options = text.split(":")
-    match = re.fullmatch(r"([^/]+)/([^/]+)/(\d+)", where)
-    if match is None or match[2] not in TRAINED_ON:
-        raise UnknownScore(f"{text!r} is no SoTL score.", f"A score is {SPELLINGS}.")
-    readers = {"last": int, "skip": int, "ema": float}
-    values: dict[str, float] = {}
+def _parse_proxy(text: str) -> ProxyScore:
+    from harness import registry
+
+    name, *options = text.split(":")
+    registry.get("proxy", name)
+    readers: dict[str, Callable[[str], Any]] = {"seed": int, "images": str, "batch": int}
+    values = _options(options, readers, "a proxy score")
+    return ProxyScore(name, **values)
+
+
+def _options(
+    options: Sequence[str], readers: Mapping[str, Callable[[str], Any]], what: str
+) -> dict[str, Any]:
+    """NAME=VALUE options. Raises: UnknownScore for another name or a value that is none."""
+    values: dict[str, Any] = {}
     for option in options:
         name, _, value = option.partition("=")
         try:
             values[name] = readers[name](value)
         except (KeyError, ValueError) as error:
             raise UnknownScore(
-                f"{option!r} is no option of a SoTL score.", f"A score is {SPELLINGS}."
+                f"{option!r} is no option of {what}.", f"A score is {SPELLINGS}."
             ) from error
-    score = SotlScore(match[1], match[2], int(match[3]), epoch=epoch, **values)  # type: ignore[arg-type]
+    return values
+
+
+def _parse_sotl(text: str) -> SotlScore:
+    text, epoch = _split_epoch(text)
+    where, *options = text.split(":")
+    match = re.fullmatch(r"([^/]+)/([^/]+)/(\d+)", where)
+    if match is None or match[2] not in TRAINED_ON:
+        raise UnknownScore(f"{text!r} is no SoTL score.", f"A score is {SPELLINGS}.")
+    values = _options(options, {"last": int, "skip": int, "ema": float}, "a SoTL score")
+    score = SotlScore(match[1], match[2], int(match[3]), epoch=epoch, **values)
     if (score.last is not None and score.last < 1) or score.skip < 0:
         raise UnknownScore(f"{text!r}: last must be at least 1 and skip at least 0.")
     if score.ema is not None and (score.last is not None or not 0 < score.ema <= 1):

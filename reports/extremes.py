@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.benchmark import Benchmark, Slice
-from harness.record import Record
+from harness.record import Record, RunSpec
 from reports import nb201
 from reports.card import card_of, holds
 from reports.items import TABLE, Artefact, Item
 from reports.published import PublishedValue
 from reports.tables import Cell, Column, ResultTable, compared, from_published
+from reports.untrained_rows import Search
 from reports.verdict import EXACT, Measured
 
 RANDOM, OPTIMAL = "Random baseline", "optimal"
@@ -38,16 +39,27 @@ MISPRINT = (
 
 
 def extremes_item(
-    name: str, title: str, waits: Mapping[str, str], *, footnotes: Sequence[str] = ()
+    name: str,
+    title: str,
+    waits: Mapping[str, str],
+    *,
+    searches: Mapping[str, Search] | None = None,
+    best_of: Mapping[str, str] | None = None,
+    footnotes: Sequence[str] = (),
 ) -> Item:
     """A NAS-Bench-201 comparison whose rows `RANDOM` and `OPTIMAL` are measured.
 
-    waits: row label -> why it is not run yet, for all other rows.
+    searches: row label -> the training-free searches of the row. best_of: row label -> the row
+    whose best single run it shows. waits: row label -> why it is not run yet, for all other rows.
     """
+    rows = Rows(waits, searches or {}, best_of or {})
+
+    def requests(benchmark: Benchmark) -> list[RunSpec]:
+        return [spec for search in rows.searches.values() for spec in search.specs(benchmark)]
 
     def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
-        return _extremes(item, benchmark, waits, footnotes)
+        return _extremes(item, benchmark, rows, records, footnotes)
 
     return Item(
         name,
@@ -56,8 +68,19 @@ def extremes_item(
         "validation and test accuracy of all cells of NAS-Bench-201 on three data sets",
         space=nb201.SPACE,
         problem=nb201.no_datasets,
+        requests=requests,
         measure=measure,
+        tells_skips=True,
     )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What each row of the table is made from; see `extremes_item`."""
+
+    waits: Mapping[str, str]
+    searches: Mapping[str, Search]
+    best_of: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -72,10 +95,14 @@ class Maximum:
 
 
 def _extremes(
-    item: Item, benchmark: Benchmark, waits: Mapping[str, str], footnotes: Sequence[str]
+    item: Item,
+    benchmark: Benchmark,
+    rows: Rows,
+    records: Sequence[Record],
+    footnotes: Sequence[str],
 ) -> Artefact:
     def fill(value: PublishedValue) -> Cell:
-        return _cell(value, benchmark, waits)
+        return _cell(value, benchmark, rows, records)
 
     table = from_published(
         item.id,
@@ -93,14 +120,12 @@ def _extremes(
             datasets=datasets,
             roles=("search", "truth"),
             seeds=nb201.seeds_in_words(benchmark, datasets[0]),
-            selection='none for "Random baseline"; column-wise maximum for "optimal"',
-            n=f"{holds(benchmark)}; fewer where a cell was never measured",
+            selection='none for "Random baseline"; column-wise maximum for "optimal"; the cell that'
+            " a search chose",
+            n=f"{holds(benchmark)}, fewer where a cell was never measured; of a search, its seeds",
         ),
         footnotes=(
-            RANDOM_RULE,
-            OPTIMAL_RULE,
-            *_maxima_notes(benchmark, table),
-            MISPRINT,
+            *_rules(benchmark, table),
             *footnotes,
             *_table_notes(item.published()),
             *nb201.not_the_papers(benchmark),
@@ -114,9 +139,14 @@ def _column(value: PublishedValue, benchmark: Benchmark) -> Column:
     return Column("", f"{value.metric} ({value.unit})")
 
 
-def _cell(value: PublishedValue, benchmark: Benchmark, waits: Mapping[str, str]) -> Cell:
-    if value.method not in (RANDOM, OPTIMAL):
-        return Cell(None, value, reason=waits[value.method])
+def _cell(
+    value: PublishedValue, benchmark: Benchmark, rows: Rows, records: Sequence[Record]
+) -> Cell:
+    if value.method in rows.waits:
+        return Cell(None, value, reason=rows.waits[value.method])
+    search = rows.searches.get(rows.best_of.get(value.method, value.method))
+    if search is not None and (problem := search.problem(records)) is not None:
+        return Cell(None, value, reason=problem)
     if value.metric != ACCURACY:
         return Cell(None, value)
     dataset = nb201.datasets(benchmark).get(value.dataset)
@@ -125,7 +155,15 @@ def _cell(value: PublishedValue, benchmark: Benchmark, waits: Mapping[str, str])
         missing = f"{value.dataset} {value.split} accuracy"
         return Cell(None, value, reason=f"{benchmark.name} has no {missing}")
     same = nb201.is_the_papers(benchmark, dataset)
-    return compared(_measured(benchmark, at, value.method), value, same_benchmark=same)
+    role = nb201.ROLES[value.split]
+    if search is None:
+        measured = _measured(benchmark, at, value.method)
+    elif value.method in rows.best_of:
+        best = float(search.values(records, dataset, role).max())
+        measured = Measured(best, None, search.n_seeds, "%")
+    else:
+        measured = search.measured(records, dataset, role)
+    return compared(measured, value, same_benchmark=same)
 
 
 def _slice(benchmark: Benchmark, dataset: str | None, split: str) -> Slice | None:
@@ -142,6 +180,15 @@ def _measured(benchmark: Benchmark, at: Slice, method: str) -> Measured:
         return Measured(float(held.max()), None, len(held), unit, whole_population=True)
     mean, std = math.fsum(held) / len(held), float(held.std(ddof=0))
     return Measured(mean, std, len(held), unit, whole_population=True)
+
+
+def _rules(benchmark: Benchmark, table: ResultTable) -> list[str]:
+    """What the two rows that need no search are, where the table has them."""
+    labels = {row.label for row in table.rows}
+    rules = [RANDOM_RULE] if RANDOM in labels else []
+    if OPTIMAL in labels:
+        rules += [OPTIMAL_RULE, *_maxima_notes(benchmark, table), MISPRINT]
+    return rules
 
 
 def _maxima_notes(benchmark: Benchmark, table: ResultTable) -> list[str]:

@@ -50,6 +50,7 @@ class Item:
     unproven: what of it has never been run at the paper's scale; empty if nothing. benchmark: the
     one that it is about, where it is about one; it is made on another only if that is asked for.
     preferred: names of the stores that the paper used, where there are several of the space.
+    tells_skips: whether it is made without the runs that were skipped and says why.
     problem, requests, measure: behind `benchmark_problem`, `specs` and `build`.
     """
 
@@ -65,6 +66,7 @@ class Item:
     unproven: str = ""
     benchmark: str | None = None
     preferred: tuple[str, ...] = ()
+    tells_skips: bool = False
 
     def __post_init__(self) -> None:
         if (self.measure is None) == (self.waits_for is None):

@@ -70,7 +70,7 @@ def test_scores_are_read_as_spelled(text, expected):
     "text",
     [
         "param",
-        "proxy:synflow",
+        "surrogate:synflow",
         "sotl:cifar10/200",
         "sotl:cifar10/test/200",
         "sotl:cifar10/train/200:first=3",
