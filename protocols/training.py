@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,19 @@ class Measurements:
     correct: Mapping[str, NDArray[np.int64]]
     loss: Mapping[str, NDArray[np.float64]]
     seconds: Mapping[str, NDArray[np.float64]]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Results inside do not depend on how many cores there are, and runs side by side do not get
+    in each other's way.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def seed_weights(seed: int) -> None:

@@ -30,9 +30,10 @@ from protocols.images.image_set import TRAIN, ImageSet
 from protocols.images.index_splits import OFFICIAL, default_split, in_order
 from protocols.images.on_device import DeviceImages
 from protocols.nets.mix import Supernet
+from protocols.nets.networks import network
 from protocols.nets.supernets import has_supernet, supernet
-from protocols.trained_networks import TRAINED
-from protocols.training import Labelled
+from protocols.trained_networks import FASTER, TRAINED
+from protocols.training import Labelled, one_thread
 
 VALID = "valid"
 Indices = NDArray[np.int64]
@@ -71,11 +72,27 @@ class Workbench:
 
         Raises: UnknownName for a setting that the space's supernet lacks.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(self._weights.integers(2**63)))
+        with self._own_weights():
             settings = {**self._settings, **changes}
             net = supernet(self.space.name, n_classes=self._images.about.n_classes, **settings)
         return net.to(self.device)
+
+    def network(self, arch: Arch) -> nn.Module:
+        """A new stand-alone network of the run's settings, with weights of its own.
+
+        Raises: UnknownName for a setting that the space's network lacks (1Shot1's are
+            NAS-Bench-101's, which have no `n_cells`).
+        """
+        settings = {**FASTER.get(type(self.space), {}), **self._settings}
+        with self._own_weights():
+            net = network(arch, n_classes=self._images.about.n_classes, **settings)
+        return net.to(self.device)
+
+    @contextmanager
+    def _own_weights(self) -> Iterator[None]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self._weights.integers(2**63)))
+            yield
 
     def batch(self, n_images: int) -> Labelled:
         """Different validation images, normalised and not augmented, drawn anew in every call.
@@ -268,7 +285,8 @@ class Untrained(Protocol):
             network=setting.network_settings,
         )
         started = time.perf_counter()
-        with sealed_truth(f"the method {type(method).__name__} is running"), _own_chance(run.seed):
+        name = type(method).__name__
+        with sealed_truth(f"the method {name} is running"), _own_chance(run.seed), one_thread():
             found = method.search(bench, derive(run.seed, "method"))
         seconds = time.perf_counter() - started
         slices = _slices(run.benchmark, setting)

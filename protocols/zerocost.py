@@ -7,8 +7,7 @@ whole space is scored by many runs (`specs`), which can be stopped and taken up 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, final
 
@@ -18,25 +17,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness import registry
-from harness.arch import Arch, SearchSpace
+from harness.arch import Arch
 from harness.engine import Outcome, Protocol, Run
 from harness.errors import HarnessError, InvalidSpec, unknown
 from harness.record import DONE, Record, RunSpec
 from harness.seeds import derive
 from harness.spaces import space
-from harness.spaces.nb201 import TopologySpace
 from protocols.images import NAMES, missing, open_for
 from protocols.images.image_set import Description
 from protocols.images.on_device import DeviceImages
 from protocols.nets.networks import network
 from protocols.probe import score_all
-from protocols.trained_networks import TRAINED
-from protocols.training import Labelled
+from protocols.trained_networks import FASTER, TRAINED
+from protocols.training import Labelled, one_thread
 from protocols.untrained import validation
 
 ARCHS_A_RUN = 32  # Ours: about a minute of work to lose.
-# Settings that change how fast a network of a space is and not what it computes.
-FASTER: dict[type[SearchSpace], dict[str, Any]] = {TopologySpace: {"only_live": True}}
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class ZeroCost(Protocol):
         reasons: dict[str, dict[str, str]] = {name: {} for name in names}
         for row, text in enumerate(setting.archs):
             net = _network(parse(text), images.about, setting, run.seed)
-            with _one_thread():
+            with one_thread():
                 found = score_all(net, batch, names, seed=run.seed)
             for column, name in enumerate(names):
                 scored = found[name]
@@ -129,19 +125,6 @@ class ZeroCost(Protocol):
             },
         }
         return Outcome(result=result, arrays=arrays)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Scores do not depend on how many cores there are, and runs side by side do not get in each
-    other's way.
-    """
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def _batch(

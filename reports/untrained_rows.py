@@ -17,6 +17,8 @@ from reports.verdict import Measured
 PROTOCOL = "untrained"
 NO_TORCH = "needs torch, which is not installed here: pip install '.[search]'"
 
+NOT_ASKED = "was not run"
+
 
 @dataclass(frozen=True)
 class Search:
@@ -56,7 +58,7 @@ class Search:
         """Why there is nothing to show: no torch, or the reason of a run that was skipped."""
         own = self.records(records)
         if not own:
-            return NO_TORCH
+            return NO_TORCH if find_spec("torch") is None else NOT_ASKED
         return next((record.reason for record in own if record.status != DONE), None)
 
     def measured(self, records: Sequence[Record], dataset: str, role: str) -> Measured:

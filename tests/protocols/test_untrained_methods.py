@@ -35,11 +35,14 @@ from harness.seeds import derive
 from harness.spaces import space
 from protocols.images import open_images
 from protocols.images.on_device import DeviceImages
+from protocols.methods import zerocost_nas
 from protocols.methods._options import Left, Place
 from protocols.methods.freedarts import RULES, FreeDarts, Scorer
 from protocols.methods.te_nas import TeNas, dense_ranks, initialise, pruning_order
+from protocols.methods.zerocost_nas import ZeroCostNas
 from protocols.methods.zerocost_pt import ZeroCostPT, propose
 from protocols.nets.mix import Fixed, Mix, MixedOp, Supernet, learned, path_of, raw_mix
+from protocols.nets.nb201 import Network
 from protocols.nets.supernets import supernet
 from protocols.saliency import (
     as_strengths,
@@ -927,8 +930,51 @@ def test_a_search_that_reads_the_truth_fails(stored_home, tmp_path):
     assert f"{TRUTH} is sealed: the method Peeking is running" in record.reason
 
 
+@pytest.mark.parametrize("name", ["nb201", "darts-s1"])
+def test_zero_cost_selection_keeps_the_best_of_random_architectures(name):
+    found = ZeroCostNas("l2_norm", n_samples=5, batch_size=4).search(
+        workbench(name), derive(0, "method")
+    )
+
+    expected = [space(name).sample(rng) for rng in [after_the_proxy(0)] for _ in range(5)]
+    assert [arch.code for arch in expected] == [tuple(c) for c in found.arrays["archs"].tolist()]
+    assert found.arch == expected[int(found.arrays["scores"].argmax())]
+    assert len(set(found.arrays["scores"].tolist())) > 1
+
+
+def after_the_proxy(seed: int) -> np.random.Generator:
+    """The method's generator once the proxy has its seed."""
+    rng = derive(seed, "method")
+    rng.integers(2**31)
+    return rng
+
+
+def test_zero_cost_selection_scores_the_stand_alone_networks(monkeypatch):
+    seen = []
+
+    def score(net, batch):
+        seen.append(net)
+        return float(len(seen) % 3)
+
+    monkeypatch.setattr(zerocost_nas, "network_score", lambda proxy, rng: score)
+
+    found = ZeroCostNas(n_samples=7, batch_size=4).search(workbench("nb201"), derive(0, "method"))
+
+    assert [1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0] == found.arrays["scores"].tolist()
+    assert tuple(found.arrays["archs"][1].tolist()) == found.arch.code  # The first of the best.
+    assert all(isinstance(net, Network) for net in seen)
+    assert len({net.classifier.weight.sum().item() for net in seen}) == 7
+
+
+def test_zero_cost_selection_without_any_score_says_so(monkeypatch):
+    monkeypatch.setattr(zerocost_nas, "network_score", lambda proxy, rng: lambda *_: math.nan)
+
+    with pytest.raises(HarnessError, match="synflow is NaN for each of 3"):
+        ZeroCostNas(n_samples=3, batch_size=4).search(workbench("nb201"), derive(0, "method"))
+
+
 def test_the_shipped_searches_are_training_free_methods():
-    names = ("freedarts", "zerocost_pt", "te_nas")
+    names = ("freedarts", "zerocost_nas", "zerocost_pt", "te_nas")
 
     for name in names:
         plugin = registry.get("method", name)
