@@ -5,7 +5,6 @@ import pytest
 
 from harness import load, space
 from harness.engine import run_all
-from reports import untrained_rows
 from reports.extremes import extremes_item
 from reports.items import all_items
 from reports.papers.freedarts import TABLE_1_WAITS
@@ -28,8 +27,7 @@ def small(n_seeds=3, **options):
 
 
 @pytest.fixture
-def made(home):
-    pytest.importorskip("torch", reason="torch is not installed")
+def made(home, searches):
     item, bench = small(), load("mini201")
     records = run_all(item.specs(bench))
     return bench, records, item.build(bench, records).tables[0]
@@ -60,8 +58,7 @@ def test_networks_are_those_that_the_benchmark_trained(made):
     assert len({record.result["arch"] for record in records}) > 1
 
 
-def test_without_torch_the_row_says_so_and_the_others_are_made(home, monkeypatch):
-    monkeypatch.setattr(untrained_rows, "find_spec", lambda name: None)
+def test_without_torch_the_row_says_so_and_the_others_are_made(home):
     item, bench = small(), load("mini201")
 
     assert item.specs(bench) == []
@@ -70,8 +67,7 @@ def test_without_torch_the_row_says_so_and_the_others_are_made(home, monkeypatch
     assert table.cell("optimal", f"{CIFAR_10} test").measured is not None
 
 
-def test_a_search_that_cannot_run_is_a_reason(home, monkeypatch):
-    pytest.importorskip("torch", reason="torch is not installed")
+def test_a_search_that_cannot_run_is_a_reason(home, monkeypatch, searches):
     item, bench = small(1, images="svhn"), load("mini201")
     monkeypatch.setenv("NAS_HARNESS_DATA", str(home))
 
@@ -80,9 +76,7 @@ def test_a_search_that_cannot_run_is_a_reason(home, monkeypatch):
     assert "train_32x32.mat" in table.cell("FreeDARTS", f"{CIFAR_10} test").reason
 
 
-def test_table_2_has_no_rules_of_rows_that_it_lacks(home, monkeypatch, tmp_path):
-    monkeypatch.setattr(untrained_rows, "find_spec", lambda name: None)
-
+def test_table_2_has_no_rules_of_rows_that_it_lacks(home, tmp_path):
     artefact = all_items()["freedarts:T2"].build(load("mini201"), [])
 
     assert not any("optimal" in note or "Random" in note for note in artefact.footnotes)
