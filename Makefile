@@ -18,7 +18,7 @@ report: $(VENV)/.installed
 	$(VENV)/bin/nas-harness reproduce all --out $(REPORT)
 
 test: $(VENV)/.installed-dev checks
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n 2 --dist loadfile
 
 checks: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+# Tests run in two processes; torch would start as many threads in each as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 NO_DATA = "needs real benchmark data, and NAS_HARNESS_DATA is not set"
 
 
