@@ -12,6 +12,7 @@ import io
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -33,7 +34,7 @@ from harness.store import home
 from protocols.images import cluttered_digits
 from protocols.images.cluttered_digits import N_CLASSES, Task
 from protocols.nets.nb201 import Network
-from protocols.training import Labelled, Schedule, seed_weights, train
+from protocols.training import Labelled, Schedule, one_thread, seed_weights, train
 
 SPACE = TopologySpace()
 DATASET = "cluttered-digits"
@@ -151,15 +152,24 @@ def _train_named(training: Training) -> tuple[Training, Rows, str]:
 
 def train_class(training: Training) -> Rows:
     """One training on one thread: (n_epoch, len(COLUMNS))."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    seed_weights(training.seed)
-    arch = Arch(SPACE.name, tuple(SPACE.codes[training.index].tolist()))
-    net = network(arch, only_live=True)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    found = train(net, images(), SCHEDULES[training.epochs], training.seed)
+    with one_thread(), _flushed_denormals():
+        seed_weights(training.seed)
+        arch = Arch(SPACE.name, tuple(SPACE.codes[training.index].tolist()))
+        net = network(arch, only_live=True)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        found = train(net, images(), SCHEDULES[training.epochs], training.seed)
     columns = [getattr(found, kind)[split] for split, kind in COLUMNS]
     return np.stack(columns, axis=1).astype(np.float64)
+
+
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Inside, numbers too small to be normal are 0, which is faster; outside, they are not."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def network(arch: Arch, *, only_live: bool = False) -> Network:

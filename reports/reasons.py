@@ -4,8 +4,9 @@ from __future__ import annotations
 
 SEARCH = "needs supernet search, which this version does not have"
 FINE_TUNING = "needs trained supernets and their fine-tuning, which this version does not have"
-PROXY = "needs zero-cost proxies on untrained networks, which this version does not have"
-SEARCH_AND_PROXY = f"{SEARCH}, and zero-cost proxies"
+UNTRAINED = (
+    "the search is there (protocol untrained), but this version does not make it an item yet"
+)
 RETRAIN = "needs networks trained from scratch on images, which this version does not have"
 SMALL_TRAINING = "needs training of small models from scratch, which this version does not have"
 ONESHOT1 = "needs supernet search on NAS-Bench-1Shot1, which this version does not have"

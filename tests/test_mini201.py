@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from adapters import mini201 as adapter
@@ -46,6 +47,15 @@ def as_stored(rows):
     losses = [i for i, kind in enumerate(kinds) if kind == "loss"]
     rounded[:, losses] = rounded[:, losses].astype(np.float16)
     return rounded
+
+
+def test_a_training_leaves_the_process_as_it_was():
+    n_threads = torch.get_num_threads()
+
+    train_class(Training(4, 0, 0))
+
+    assert np.float64(2.0**-1070) * np.float64(0.5) > 0  # Numbers that are not normal still exist.
+    assert torch.get_num_threads() == n_threads
 
 
 def test_what_ships_was_trained_with_this_versions_settings():

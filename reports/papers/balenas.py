@@ -17,7 +17,7 @@ TABLE_1_WAITS = {
     "DARTS (2nd)": reasons.SEARCH,
     "BaLeNAS (1st)": reasons.SEARCH,
     "BaLeNAS (2nd)": reasons.SEARCH,
-    "BaLeNAS-TF": reasons.SEARCH_AND_PROXY,
+    "BaLeNAS-TF": reasons.SEARCH,
     "BaLeNAS-TF (best single run)": reasons.OWN_BEST,
 }
 TABLE_5_WAITS = {
@@ -42,7 +42,7 @@ PAPER = Paper(
         extremes_item(
             "balenas:T2",
             "Sample size of the selection by SynFlow",
-            {f"BaLeNAS-TF({n})": reasons.SEARCH_AND_PROXY for n in SAMPLE_SIZES},
+            {f"BaLeNAS-TF({n})": reasons.SEARCH for n in SAMPLE_SIZES},
             searches={f"Zero-cost NAS({n})": best_of_random(n) for n in SAMPLE_SIZES},
         ),
         waiting(
@@ -57,7 +57,7 @@ PAPER = Paper(
             "Selection by SNIP, GraSP and SynFlow on NAS-Bench-201",
             TABLE,
             "supernet search, three proxies, NAS-Bench-201",
-            reasons.SEARCH_AND_PROXY,
+            reasons.SEARCH,
         ),
         extremes_item(
             "balenas:T5",

@@ -12,7 +12,7 @@ TABLE_1_WAITS = {
         method: reasons.SEARCH
         for method in ("SETN", "GDAS", "DARTS (1st)", "DARTS (2nd)", "PC-DARTS", "SNAS")
     },
-    **{method: reasons.PROXY for method in ("Zero-Cost-PT NAS", "TE-NAS*")},
+    **dict.fromkeys(("Zero-Cost-PT NAS", "TE-NAS*"), reasons.UNTRAINED),
 }
 # The paper does not state its numbers of seeds; these are ours. SynFlow looks at no image, so it
 # gets noise of the data set's shape and needs no files.
@@ -34,11 +34,11 @@ TABLE_1_NOTES = (
 )
 TABLE_3_WAITS = {
     **dict.fromkeys(("GDAS", "PC-DARTS", "DARTS (1st)", "DARTS (2nd)"), reasons.SEARCH),
-    "FreeDARTS": reasons.PROXY,
+    "FreeDARTS": reasons.UNTRAINED,
 }
 TABLE_6_WAITS = {
     **dict.fromkeys(("GDAS", "PC-DARTS", "DARTS (2nd)"), reasons.SEARCH),
-    **{f"FreeDARTS({saliency})": reasons.PROXY for saliency in ("SNIP", "GraSP", "Synflow")},
+    **{f"FreeDARTS({saliency})": reasons.UNTRAINED for saliency in ("SNIP", "GraSP", "Synflow")},
 }
 PROXIES = "zero-cost proxies on untrained networks of NAS-Bench-201"
 
@@ -93,22 +93,22 @@ PAPER = Paper(
         surrogate_random.random_item(
             "freedarts:T7", "Number of seeds", TABLE_6_WAITS, reasons.RETRAIN
         ),
-        waiting("freedarts:F1", "Scale of the initial alpha", FIGURE, PROXIES, reasons.PROXY),
-        waiting("freedarts:F2", "Accuracy against sample size", FIGURE, PROXIES, reasons.PROXY),
-        waiting("freedarts:F3", "Accuracy while pruning", FIGURE, PROXIES, reasons.PROXY),
+        waiting("freedarts:F1", "Scale of the initial alpha", FIGURE, PROXIES, reasons.UNTRAINED),
+        waiting("freedarts:F2", "Accuracy against sample size", FIGURE, PROXIES, reasons.UNTRAINED),
+        waiting("freedarts:F3", "Accuracy while pruning", FIGURE, PROXIES, reasons.UNTRAINED),
         waiting(
             "freedarts:F4",
             "Best cells found",
             FIGURE,
             "untrained supernets of the DARTS space",
-            reasons.PROXY,
+            reasons.UNTRAINED,
         ),
         waiting(
             "freedarts:F5",
             "Cells found with other seeds",
             FIGURE,
             "untrained supernets of the DARTS space",
-            reasons.PROXY,
+            reasons.UNTRAINED,
         ),
     ),
 )
