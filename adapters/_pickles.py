@@ -14,12 +14,13 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import BadFile
+from harness.unpickle import Answer
 
 MAX_RAW_BYTES = 64 * 2**20  # ours: the largest real file, tss meta, holds 1.4 MB.
 MAX_TUPLES = (
@@ -63,25 +64,6 @@ class Dtype:
         if order not in ("<", ">", "|"):
             raise pickle.UnpicklingError("a number type of unknown byte order")
         self.order = "<" if order == "|" else order
-
-
-class Answer:
-    """A function of ours under a foreign name.
-
-    It has no settable attribute: BUILD on a plain function or class could change the defaults or
-    the methods that the next file meets.
-    """
-
-    __slots__ = ("_make",)
-
-    def __init__(self, make: Callable[..., object]) -> None:
-        self._make = make
-
-    def __call__(self, *args: object) -> object:
-        return self._make(*args)
-
-    def __setstate__(self, state: object) -> NoReturn:
-        raise pickle.UnpicklingError("an attempt to change a function")
 
 
 def _dtype(code: object, align: object = False, copy: object = True) -> Dtype:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, NoReturn
 
-from adapters._pickles import DOWNLOAD, Answer, Dtype, answer, refuse_tensor, told
+from adapters._pickles import DOWNLOAD, Dtype, answer, refuse_tensor, told
 from harness.errors import BadFile
+from harness.unpickle import Answer
 
 MAX_TEXT_BYTES = 2**20  # ours: an architecture's text is 100 bytes.
 MAX_GAP_BYTES = 32 * 2**20  # ours: one architecture takes 0.5 MB, all of meta_archs 1.6 MB.

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters._pickles import Answer, told
+from adapters._pickles import told
 from harness.errors import BadFile
+from harness.unpickle import Answer
 
 REMEDY = "Take the file from the published archive."
 # What a legacy file begins with: three pickles, of these numbers and of facts on the machine.

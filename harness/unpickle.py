@@ -118,7 +118,7 @@ class _Array:
 
 
 @final
-class _Answer:
+class Answer:
     """A function of ours under a foreign name.
 
     It has no settable attribute: BUILD on a plain function or class could change the defaults or
@@ -177,13 +177,13 @@ def _never() -> NoReturn:
 
 
 _ANSWERS = {
-    ("numpy", "ndarray"): _Answer(_never),
-    ("numpy", "dtype"): _Answer(_dtype),
-    ("numpy.core.multiarray", "_reconstruct"): _Answer(_empty_array),
-    ("numpy._core.multiarray", "_reconstruct"): _Answer(_empty_array),
-    ("numpy.core.numeric", "_frombuffer"): _Answer(_array_of_buffer),
-    ("numpy._core.numeric", "_frombuffer"): _Answer(_array_of_buffer),
-    ("_codecs", "encode"): _Answer(_encoded),
+    ("numpy", "ndarray"): Answer(_never),
+    ("numpy", "dtype"): Answer(_dtype),
+    ("numpy.core.multiarray", "_reconstruct"): Answer(_empty_array),
+    ("numpy._core.multiarray", "_reconstruct"): Answer(_empty_array),
+    ("numpy.core.numeric", "_frombuffer"): Answer(_array_of_buffer),
+    ("numpy._core.numeric", "_frombuffer"): Answer(_array_of_buffer),
+    ("_codecs", "encode"): Answer(_encoded),
 }
 
 
@@ -206,7 +206,7 @@ def _plain(value: object) -> Any:
         if value.made is None:
             raise pickle.UnpicklingError("an array without numbers")
         return value.made
-    if isinstance(value, _Answer | _Dtype):
+    if isinstance(value, Answer | _Dtype):
         raise pickle.UnpicklingError("a function where a value is expected")
     return value
 

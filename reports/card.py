@@ -82,6 +82,23 @@ def card_of(
     )
 
 
+def card_without_benchmark(what: str, *, n: str, citation: str = "") -> MetricCard:
+    """The card of an item that no benchmark has a part in; what: where it comes from instead."""
+    from harness.engine import environment
+
+    return MetricCard(
+        benchmark=f"none: {what}",
+        sha256="",
+        slices=(),
+        seeds="none",
+        selection="none",
+        recipe=LOOK_UP,
+        n=n,
+        commit=environment()["commit"],
+        citation=citation,
+    )
+
+
 def holds(benchmark: Benchmark) -> str:
     """How much of its space a benchmark holds, in words."""
     if benchmark.is_surrogate and not len(benchmark):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.benchmark import Benchmark
-from harness.engine import environment
 from harness.record import Record
 from harness.spaces import space
-from reports.card import MetricCard
+from reports.card import card_without_benchmark
 from reports.cell_drawing import draw
 from reports.cell_graphs import graphs
 from reports.items import FIGURE, Artefact, Item
@@ -32,16 +31,6 @@ def darts_normal_cell_item(name: str, title: str) -> Item:
 
 def _measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
     normal, _ = graphs(space("darts").parse(DARTS_V2))
-    card = MetricCard(
-        benchmark="none: a published genotype is drawn",
-        sha256="",
-        slices=(),
-        seeds="none",
-        selection="none",
-        recipe="look-up",
-        n="one cell",
-        commit=environment()["commit"],
-        citation=SOURCE,
-    )
+    card = card_without_benchmark("a published genotype is drawn", n="one cell", citation=SOURCE)
     caption = "The normal cell that DARTS found on CIFAR-10; labels are operations."
     return Artefact((), card, plots=(draw([normal], caption=caption),))

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmark import MEAN, Benchmark, Slice
+from harness.benchmark import Benchmark, Slice
 from harness.record import Record
 from harness.seeds import derive
 from harness.spaces import space
 from harness.spaces.oneshot1 import OneShotSpace
+from reports import nb201
 from reports.candidates import best
 from reports.card import card_of, holds
 from reports.items import TABLE, Artefact, Item
@@ -130,8 +131,7 @@ def _seeds(benchmark: Benchmark) -> str:
 
 def _errors(benchmark: Benchmark, at: Slice) -> NDArray[np.float64]:
     """(n_arch,) percent."""
-    seed = benchmark.holding(at).label or MEAN
-    return 100 - benchmark.column(at, seed=seed).astype(np.float64)
+    return 100 - benchmark.column(at, seed=nb201.seed_of(benchmark, at)).astype(np.float64)
 
 
 def _statistic(metric: str, errors: NDArray[np.float64]) -> Measured:

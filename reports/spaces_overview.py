@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 
 from harness.benchmark import Benchmark
-from harness.engine import environment
 from harness.record import Record
 from harness.spaces import space
 from harness.spaces.oneshot1 import OneShotSpace
-from reports.card import MetricCard
+from reports.card import card_without_benchmark
 from reports.items import TABLE, Artefact, Item
 from reports.published import PublishedValue
 from reports.tables import Cell, Column, ResultTable, Row, compared, from_published
@@ -55,16 +54,7 @@ def _measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record])
         fill=_cell,
         row_header="Search space",
     )
-    card = MetricCard(
-        benchmark="none: counted from the definition of the space",
-        sha256="",
-        slices=(),
-        seeds="none",
-        selection="none",
-        recipe="look-up",
-        n="exact counts",
-        commit=environment()["commit"],
-    )
+    card = card_without_benchmark("counted from the definition of the space", n="exact counts")
     return Artefact((table, _one_shot_table(item)), card, footnotes=NOTES)
 
 
