@@ -54,12 +54,8 @@ def read_members(path: Path, model: str, kind: str) -> Members:
     Raises: BadFile if there is no whole member of the kind, or one cannot be read.
     """
     with _archive(path) as archive:
-        configs = {folder: _configs(archive, folder) for folder in _folders(archive)}
-        chosen = [folder for folder, (_, config) in configs.items() if config["model"] == model]
-        if not chosen:
-            counts = Counter(config["model"] for _, config in configs.values())
-            held = ", ".join(f"{n} of {name}" for name, n in sorted(counts.items()))
-            raise BadFile(f"{path} holds no {kind} models, but {held}.", DOWNLOAD)
+        configs = _chosen(archive, model, kind)
+        chosen = list(configs)
         above = os.path.commonpath([folder.parent for folder in chosen])
         return Members(
             _version(path, chosen),
@@ -74,6 +70,28 @@ def read_members(path: Path, model: str, kind: str) -> Members:
                 for folder in chosen
             ),
         )
+
+
+def version(path: Path, model: str, kind: str) -> str:
+    """The version of a kind's members, as in `Members`; the models themselves are not read.
+
+    Raises: BadFile as `read_members`.
+    """
+    with _archive(path) as archive:
+        return _version(path, list(_chosen(archive, model, kind)))
+
+
+def _chosen(
+    archive: Folder | Zip, model: str, kind: str
+) -> dict[PurePosixPath, tuple[Config, Config]]:
+    """The members of a kind with their settings, in the order of their paths."""
+    configs = {folder: _configs(archive, folder) for folder in _folders(archive)}
+    chosen = {folder: held for folder, held in configs.items() if held[1]["model"] == model}
+    if not chosen:
+        counts = Counter(config["model"] for _, config in configs.values())
+        listed = ", ".join(f"{n} of {name}" for name, n in sorted(counts.items()))
+        raise BadFile(f"{archive.path} holds no {kind} models, but {listed}.", DOWNLOAD)
+    return chosen
 
 
 def _files(archive: Folder | Zip, folder: PurePosixPath) -> dict[str, bytes]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from adapters._boosters import booster_state, xgboost_trees
 from adapters._gin import gin
-from adapters._nb301_archive import DOWNLOAD, MODEL, Config, Members, read_members
+from adapters._nb301_archive import DOWNLOAD, MODEL, Config, Members, read_members, version
 from adapters._nb301_features import N_FEATURES, features
 from adapters._state_dict import read as read_state_dict
 from harness.adapter import Adapter, Progress, RawSource
@@ -71,7 +71,7 @@ class Nb301(Adapter):
 
     def store_of(self, source: str, path: Path) -> str:
         kind = KINDS[source]
-        return _name(kind, read_members(path, ACCURACY[kind].model, kind))
+        return _name(kind, version(path, ACCURACY[kind].model, kind))
 
     def pack(
         self, source: str, path: Path, *, mapping: str | None, jobs: int, progress: Progress
@@ -80,7 +80,7 @@ class Nb301(Adapter):
             raise InvalidSpec(f"{source} takes no --map.")
         kind = KINDS[source]
         held = read_members(path, ACCURACY[kind].model, kind)
-        name = _name(kind, held)
+        name = _name(kind, held.version)
         _read(ACCURACY[kind], held)  # A store whose models cannot be read is never made.
         new = NewStore(name)
         try:
@@ -119,7 +119,7 @@ def open_ensemble(path: Path, kind: str) -> Surrogate:
     if kind not in ACCURACY:
         raise unknown("kind of accuracy surrogate", kind, ACCURACY, "Runtimes: open_runtime.")
     held = read_members(path, ACCURACY[kind].model, kind)
-    return _surrogate(_name(kind, held), kind, held)
+    return _surrogate(_name(kind, held.version), kind, held)
 
 
 def open_runtime(path: Path) -> Runtime:
@@ -131,7 +131,7 @@ def open_runtime(path: Path) -> Runtime:
     held = read_members(path, RUNTIME.model, "lgb_runtime")
     names, seeds = zip(*((member.name, member.seed) for member in held.members), strict=True)
     predictor = partial(_predicted, RUNTIME, _read(RUNTIME, held))
-    return Runtime(_name("lgb_runtime", held), names, seeds, predictor)
+    return Runtime(_name("lgb_runtime", held.version), names, seeds, predictor)
 
 
 def _surrogate(name: str, kind: str, held: Members, sha256: str = "") -> Surrogate:
@@ -145,8 +145,8 @@ def _surrogate(name: str, kind: str, held: Members, sha256: str = "") -> Surroga
     )
 
 
-def _name(kind: str, held: Members) -> str:
-    return f"nb301{held.version}-{kind}"
+def _name(kind: str, of_version: str) -> str:
+    return f"nb301{of_version}-{kind}"
 
 
 def _read(kind: _Kind, held: Members) -> list[Model]:

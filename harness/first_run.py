@@ -18,10 +18,10 @@ def main() -> None:
     """Imports every raw file that is found and not yet imported; says how to get some if none."""
     configured = os.environ.get("NAS_HARNESS_DATA")
     for adapter, raw, path in _found(Path(configured)) if configured else []:
-        if (known := adapter.store_of(raw.name, path)) in store.imported():
-            click.echo(f"{known}: imported before")
-            continue
         try:
+            if (known := adapter.store_of(raw.name, path)) in store.imported():
+                click.echo(f"{known}: imported before")
+                continue
             name = adapter.pack(
                 raw.name, path, mapping=raw.mapping, jobs=2, progress=lambda done, total: None
             )

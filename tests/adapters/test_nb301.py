@@ -17,7 +17,7 @@ from adapters import _gin, _nb301_archive, _state_dict, nb301
 from adapters._boosters import booster_state, xgboost_trees
 from adapters._nb301_archive import CONFIGS, DATA_CONFIG, MODEL, MODEL_CONFIG
 from adapters._nb301_features import FEATURES, NO_INPUT, OPS, cells, features
-from harness import cli, load, rank, store
+from harness import cli, first_run, load, rank, store
 from harness.arch import Arch
 from harness.benchmark import Slice
 from harness.errors import (
@@ -860,6 +860,22 @@ def test_the_gin_is_imported_beside_it(home, published):
     assert listed["nb301-v0.9-xgb"] == "predicts any arch of darts"
     assert listed["nb301-v0.9-gnn_gin"] == "predicts any arch of darts"
     assert 1 == len(load("nb301-v0.9-gnn_gin").holdings[NB301].seeds)
+
+
+def test_a_store_is_named_without_reading_a_model(published, monkeypatch):
+    monkeypatch.setattr(_nb301_archive, "MAX_MODEL_BYTES", 1)
+
+    assert "nb301-v0.9-xgb" == nb301.ADAPTER.store_of("nb301", published)
+    assert "nb301-v0.9-gnn_gin" == nb301.ADAPTER.store_of("nb301-gin", published)
+
+
+def test_a_damaged_archive_does_not_end_the_first_run(home, tmp_path, monkeypatch, capsys):
+    (tmp_path / "models_0.9.zip").write_bytes(b"no zip")
+    monkeypatch.setenv("NAS_HARNESS_DATA", str(tmp_path))
+
+    first_run.main()
+
+    assert "neither a folder nor a whole zip" in capsys.readouterr().err
 
 
 def test_a_changed_file_of_a_store_is_seen(home, published):
