@@ -82,7 +82,7 @@ class Network(nn.Module):
 
     arch: of nb101; a spec becomes one by `CellSpace.of_spec`. The numbering of its vertices
     decides which of them get the channels that do not divide evenly. channels: of the stem and of
-    the first stack.
+    the first stack. n_cells: in three stacks, if they divide evenly.
     Raises: InvalidArch if the benchmark has no such cell; InvalidSpec if there are fewer channels
         than vertices that feed the output.
     """
@@ -93,22 +93,21 @@ class Network(nn.Module):
         *,
         n_classes: int,
         channels: int = STEM_CHANNELS,
-        n_stacks: int = STACKS,
-        n_modules: int = MODULES_PER_STACK,
+        n_cells: int = STACKS * MODULES_PER_STACK,
         n_in: int = 3,
     ) -> None:
         super().__init__()
         matrix, ops = _pruned(arch)
         self.stem = ConvBNReLU(n_in, channels, STEM_KERNEL)
         blocks: list[nn.Module] = []
-        before = channels
-        for stack in range(n_stacks):
-            if stack:
+        before = width = channels
+        for position in range(n_cells):
+            if position and position in (n_cells // STACKS, 2 * n_cells // STACKS):
                 # TensorFlow's "same" padding keeps the last row and column of an odd side.
                 blocks.append(nn.MaxPool2d(2, 2, ceil_mode=True))
-            for _ in range(n_modules):
-                blocks.append(Module(matrix, ops, before, channels << stack))
-                before = channels << stack
+                width *= 2
+            blocks.append(Module(matrix, ops, before, width))
+            before = width
         self.blocks = nn.Sequential(*blocks)
         self.classifier = nn.Linear(before, n_classes)
 

@@ -100,7 +100,7 @@ def test_logits(side):
     rng = np.random.default_rng(1)
     for arch in [SPACE.sample(rng) for _ in range(4)]:
         torch.manual_seed(0)
-        net = Network(arch, n_classes=7, channels=8, n_modules=1, n_in=1)
+        net = Network(arch, n_classes=7, channels=8, n_cells=3, n_in=1)
         x = images(channels=1, side=side)
 
         assert net(x).shape == (2, 7)
@@ -115,7 +115,7 @@ def test_numbering_gives_the_remainder_to_the_first_vertices():
         f"0>1,0>2,0>3,1>6,2>6,3>6|{ops},{CONV3},{CONV3}"
         for ops in (f"{CONV3},{POOL},{POOL}", f"{POOL},{POOL},{CONV3}")
     ]
-    first, last = (n_params(built(SPACE.parse(text), n_stacks=1, n_modules=1)) for text in texts)
+    first, last = (n_params(built(SPACE.parse(text), n_cells=1)) for text in texts)
 
     assert (9 * 43**2 + 2 * 43) - (9 * 42**2 + 2 * 42) == first - last
 

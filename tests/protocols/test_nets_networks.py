@@ -12,8 +12,8 @@ from protocols.nets.networks import network
 
 SMALL = {
     "nb201": {"channels": 4, "n_cells": 1},
-    "nb101": {"channels": 8, "n_modules": 1},
-    "oneshot1": {"channels": 8, "n_modules": 1},
+    "nb101": {"channels": 8, "n_cells": 3},
+    "oneshot1": {"channels": 8, "n_cells": 3},
     "darts": {"channels": 4, "n_cells": 3},
     "nb201-size": {},
 }
@@ -60,7 +60,7 @@ def test_a_one_shot_cell_is_built_as_its_nb101_cell():
     nets = []
     for same in (arch, of_space.nb101(arch)):
         torch.manual_seed(0)
-        nets.append(network(same, n_classes=7, channels=8, n_modules=1).eval())
+        nets.append(network(same, n_classes=7, channels=8, n_cells=3).eval())
     x = torch.randn(2, 3, 8, 8)
 
     assert torch.equal(nets[0](x), nets[1](x))

@@ -930,7 +930,7 @@ def test_a_search_that_reads_the_truth_fails(stored_home, tmp_path):
     assert f"{TRUTH} is sealed: the method Peeking is running" in record.reason
 
 
-@pytest.mark.parametrize("name", ["nb201", "darts-s1"])
+@pytest.mark.parametrize("name", ["nb201", "darts-s1", "oneshot1-3"])
 def test_zero_cost_selection_keeps_the_best_of_random_architectures(name):
     found = ZeroCostNas("l2_norm", n_samples=5, batch_size=4).search(
         workbench(name), derive(0, "method")
