@@ -224,12 +224,11 @@ def execute(spec: RunSpec) -> Record:
 
 
 def _open(benchmark: str) -> Benchmark:
-    manifest = store.path_of(benchmark)
-    return _opened(benchmark, manifest, manifest.stat().st_mtime_ns)
+    return _opened(benchmark, store.import_stamp(benchmark))
 
 
 @cache
-def _opened(name: str, manifest: Path, changed_ns: int) -> Benchmark:
+def _opened(name: str, stamp: tuple[Path, int] | None) -> Benchmark:
     """One opened benchmark a process, until it is imported again or NAS_HARNESS_HOME moves."""
     return store.load(name)
 

@@ -60,8 +60,14 @@ def rank(
     if to_draw is not None:
         rows = draw(rows, to_draw, draw_seed)
     scores = score.of_rows(benchmark, truth.dataset, seed, rows, jobs)
-    truths = truths[rows]
-    interval = None if sample is None else stats.bootstrap_interval(scores, truths)
+    return agreement(scores, truths[rows], is_sample=sample is not None)
+
+
+def agreement(
+    scores: NDArray[np.floating], truths: NDArray[np.floating], *, is_sample: bool
+) -> Ranking:
+    """How well scores, (n,), rank what has these true values, (n,); NaN where one is not known."""
+    interval = stats.bootstrap_interval(scores, truths) if is_sample else None
     return Ranking(
         spearman=stats.spearman(scores, truths),
         kendall=stats.kendall(scores, truths),

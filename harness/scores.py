@@ -15,13 +15,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmark import COST_UNITS, TRAINED_ON, Benchmark, Holding, Seed, Slice
 from harness.errors import MissingPackage, UnknownScore, unknown
+
+if TYPE_CHECKING:
+    from harness.record import RunSpec
 
 SPELLINGS = (
     "a cost (params, flops, latency/train/200), slice:cifar10/train/valid/accuracy/12,"
@@ -166,28 +170,39 @@ class ProxyScore(Score):
         """Raises: MissingPackage without torch; HarnessError with the reason of a run."""
         from harness import engine
 
-        try:
-            zerocost = import_module("protocols.zerocost")
-        except ModuleNotFoundError as error:
-            raise MissingPackage(
-                f"Proxies need {error.name}.", "Install the extra: pip install '.[search]'"
-            ) from error
-        texts = [
-            benchmark.space.format(benchmark.space.arch(c)) for c in benchmark.codes[rows].tolist()
-        ]
+        records = engine.run_all(self.specs(benchmark, dataset, rows), jobs=jobs)
+        found: NDArray[np.float64] = _zerocost().scores_of(records, self.proxy).values
+        return found
+
+    def specs(self, benchmark: Benchmark, dataset: str, rows: NDArray[np.intp]) -> list[RunSpec]:
+        """The runs that score some architectures.
+
+        Raises: MissingPackage without torch.
+        """
+        archs = [benchmark.space.arch(code) for code in benchmark.codes[rows].tolist()]
         options = {"images": self.images, "batch_size": self.batch}
-        specs = zerocost.specs(
+        found: list[RunSpec] = _zerocost().specs(
             benchmark.name,
-            texts,
+            [benchmark.space.format(arch) for arch in archs],
             [self.proxy],
             seed=self.seed,
             dataset=dataset,
             **{name: value for name, value in options.items() if value is not None},
         )
-        found: NDArray[np.float64] = zerocost.scores_of(
-            engine.run_all(specs, jobs=jobs), self.proxy
-        ).values
         return found
+
+
+def _zerocost() -> ModuleType:
+    """The protocol that scores untrained networks, which needs torch.
+
+    Raises: MissingPackage.
+    """
+    try:
+        return import_module("protocols.zerocost")
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            f"Proxies need {error.name}.", "Install the extra: pip install '.[search]'"
+        ) from error
 
 
 def running_sums(

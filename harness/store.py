@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import no_table
 from harness.benchmark import Benchmark, Cost, Holding, Roles, Slice, Table, map_array
 from harness.errors import BrokenStore, InvalidSpec, UnknownBenchmark
 from harness.spaces import space
@@ -147,6 +148,17 @@ def path_of(name: str) -> Path:
     return path if target is None else path_of(target)
 
 
+def import_stamp(name: str) -> tuple[Path, int] | None:
+    """The manifest's file and its time in ns, which an import changes; None of what holds nothing.
+
+    Raises: UnknownBenchmark, BrokenStore.
+    """
+    if no_table.is_name(name):
+        return None
+    path = path_of(name)
+    return path, path.stat().st_mtime_ns
+
+
 def manifest(name: str) -> dict[str, Any]:
     """The manifest of a store, aliases and views followed.
 
@@ -177,8 +189,11 @@ def is_surrogate(manifest: Mapping[str, Any]) -> bool:
 def load(name: str) -> Benchmark:
     """Opens a benchmark; of a table, nothing is read but the manifest and the codes.
 
-    Raises: UnknownBenchmark if it was never imported, BrokenStore if its files are damaged.
+    Raises: UnknownBenchmark if it was never imported, BrokenStore if its files are damaged;
+        UnknownName for the space of one that holds nothing.
     """
+    if no_table.is_name(name):
+        return no_table.of_name(name)
     if is_view(name):
         from harness import views
 

@@ -80,8 +80,7 @@ class Workbench:
     def network(self, arch: Arch) -> nn.Module:
         """A new stand-alone network of the run's settings, with weights of its own.
 
-        Raises: UnknownName for a setting that the space's network lacks (1Shot1's are
-            NAS-Bench-101's, which have no `n_cells`).
+        Raises: UnknownName for a setting that the space's network lacks.
         """
         settings = {**FASTER.get(type(self.space), {}), **self._settings}
         with self._own_weights():
@@ -237,6 +236,7 @@ KNOWN = frozenset(option.name for option in fields(Setting)) - {"options"}
 class Untrained(Protocol):
     """Runs one training-free search and looks up what it chose on every data set.
 
+    A benchmark without roles has nothing to look up: values is then empty and the rest null.
     setting: see `Setting`. Result: arch (text), final_index (the benchmark's own, null where it
     lists none or does not hold the cell), final_truth (of the setting's data set), values (per
     data set, `search` and `truth` in their slices' units, null where not held), slices, track (the
@@ -253,7 +253,7 @@ class Untrained(Protocol):
         return isinstance(method, UntrainedSearch)
 
     def skip(self, run: Run) -> str | None:
-        """A reason where there is no supernet, no images, or no truth to look up."""
+        """A reason where there is no supernet, no images, or no truth where other data have one."""
         setting = Setting.read(run.setting)
         if not self.accepts(run.method):
             return f"{type(run.method).__name__} is not a training-free search."
@@ -262,7 +262,7 @@ class Untrained(Protocol):
         name = setting.space or bench.space.name
         if not has_supernet(name):
             return f"There is no supernet of {name}."
-        if setting.dataset not in bench.roles:
+        if bench.roles and setting.dataset not in bench.roles:
             return f"{bench.name} declares no roles for {setting.dataset!r}."
         try:
             _slices(bench, setting)
@@ -295,7 +295,7 @@ class Untrained(Protocol):
             **found.notes,
             "arch": of_space.format(found.arch),
             "final_index": _index(run.benchmark, found.arch),
-            "final_truth": values[setting.dataset]["truth"],
+            "final_truth": values[setting.dataset]["truth"] if values else None,
             "values": values,
             "slices": {
                 dataset: {role: str(at) for role, (at, _) in roles.items()}

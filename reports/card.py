@@ -103,6 +103,8 @@ def holds(benchmark: Benchmark) -> str:
     """How much of its space a benchmark holds, in words."""
     if benchmark.is_surrogate and not len(benchmark):
         return "a surrogate: any arch"
+    if not len(benchmark):
+        return "no archs"
     if len(benchmark) == benchmark.space.size:
         return f"all {len(benchmark):,} archs"
     return f"{len(benchmark):,} of {benchmark.space.size:,} archs"

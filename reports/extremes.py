@@ -46,11 +46,13 @@ def extremes_item(
     searches: Mapping[str, Search] | None = None,
     best_of: Mapping[str, str] | None = None,
     footnotes: Sequence[str] = (),
+    unproven: str = "",
 ) -> Item:
     """A NAS-Bench-201 comparison whose rows `RANDOM` and `OPTIMAL` are measured.
 
     searches: row label -> the training-free searches of the row. best_of: row label -> the row
     whose best single run it shows. waits: row label -> why it is not run yet, for all other rows.
+    unproven: see `Item`.
     """
     rows = Rows(waits, searches or {}, best_of or {})
 
@@ -70,6 +72,7 @@ def extremes_item(
         problem=nb201.no_datasets,
         requests=requests,
         measure=measure,
+        unproven=unproven,
         tells_skips=True,
     )
 

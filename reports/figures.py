@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,18 @@ def anytime(panels: Sequence[CurvePanel], *, caption: str, x_label: str, n_runs:
     return Plot(figure, caption, tuple(_curve_data(panels, x_label, "test accuracy (%)")))
 
 
+def reached(
+    panels: Sequence[CurvePanel], *, caption: str, x_label: str, log_x: bool, n_runs: str
+) -> Plot:
+    """Test accuracy of the cells that searches end with, against a setting of the search.
+
+    n_runs: how many runs a point is over, in words.
+    """
+    label = f"Test accuracy (%)\n(mean ± 1 std, {n_runs})"
+    figure = _curves(panels, x_label=x_label, y_label=label, y_range=_whole_range, log_x=log_x)
+    return Plot(figure, caption, tuple(_curve_data(panels, x_label, "test accuracy (%)")))
+
+
 def distributions(panels: Sequence[Distribution], *, caption: str, x_label: str) -> Plot:
     """Histograms over draws, with the value on the whole space and the published one marked."""
     import matplotlib as mpl
@@ -150,6 +163,7 @@ def _curves(
     x_label: str,
     y_label: str,
     y_range: Callable[[CurvePanel], tuple[float, float]] | None = None,
+    log_x: bool = False,
 ) -> Figure:
     """y_range: limits of each panel by itself; without it all panels share their y axis."""
     import matplotlib as mpl
@@ -166,6 +180,8 @@ def _curves(
             axis.set_title(panel.title)
             axis.set_xlabel(x_label)
             axis.margins(x=0.01)
+            if log_x:
+                axis.set_xscale("log")
             if y_range is not None:
                 axis.set_ylim(*y_range(panel))
         _label_rows(axes, y_label)
@@ -176,12 +192,21 @@ def _curves(
 
 def _settled_range(panel: CurvePanel) -> tuple[float, float]:
     """Limits that show the curves after their start, which would flatten all that follows."""
+    return _range(panel, START_PART)
+
+
+def _whole_range(panel: CurvePanel) -> tuple[float, float]:
+    return _range(panel, -math.inf)
+
+
+def _range(panel: CurvePanel, start_part: float) -> tuple[float, float]:
+    """Limits of the curves with their bands, from a part of the x axis on."""
     lows, highs = [], []
     for curve in panel.curves:
-        settled = curve.x >= START_PART * curve.x[-1]
-        std = np.zeros_like(curve.mean) if curve.std is None else curve.std
-        lows.append(float((curve.mean - std)[settled].min()))
-        highs.append(float((curve.mean + std)[settled].max()))
+        settled = curve.x >= start_part * curve.x[-1]
+        std = np.zeros_like(curve.mean) if curve.std is None else np.nan_to_num(curve.std)
+        lows.append(float(np.nanmin((curve.mean - std)[settled])))
+        highs.append(float(np.nanmax((curve.mean + std)[settled])))
     margin = 0.08 * (max(highs) - min(lows)) or 1.0
     return min(lows) - margin, max(highs) + margin
 

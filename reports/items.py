@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness import registry
+from harness import no_table, registry
 from harness.errors import unknown
 from reports.published import PublishedValue, published
 
@@ -51,6 +51,7 @@ class Item:
     one that it is about, where it is about one; it is made on another only if that is asked for.
     preferred: names of the stores that the paper used, where there are several of the space.
     tells_skips: whether it is made without the runs that were skipped and says why.
+    without_table: whether its runs alone are worth making where no benchmark of the space is here.
     problem, requests, measure: behind `benchmark_problem`, `specs` and `build`.
     """
 
@@ -67,6 +68,7 @@ class Item:
     benchmark: str | None = None
     preferred: tuple[str, ...] = ()
     tells_skips: bool = False
+    without_table: bool = False
 
     def __post_init__(self) -> None:
         if (self.measure is None) == (self.waits_for is None):
@@ -87,6 +89,8 @@ class Item:
         """Why this benchmark cannot answer the item, or None. Reads no results."""
         if self.space is not None and benchmark.space.name != self.space:
             return f"{benchmark.name} holds archs of {benchmark.space.name}, not of {self.space}"
+        if no_table.is_name(benchmark.name) and not self.without_table:
+            return f"{benchmark.name} holds nothing to make it from"
         return self.problem(benchmark)
 
     def specs(self, benchmark: Benchmark | None) -> list[RunSpec]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 SEARCH = "needs supernet search, which this version does not have"
 FINE_TUNING = "needs trained supernets and their fine-tuning, which this version does not have"
-UNTRAINED = (
-    "the search is there (protocol untrained), but this version does not make it an item yet"
-)
 RETRAIN = "needs networks trained from scratch on images, which this version does not have"
 SMALL_TRAINING = "needs training of small models from scratch, which this version does not have"
 ONESHOT1 = "needs supernet search on NAS-Bench-1Shot1, which this version does not have"
 ILLUSTRATION = "an illustration, nothing to measure"
 SETTINGS = "a list of settings, nothing to measure"
 OWN_BEST = "the best of several runs of a method that is not run yet"
+
+
+def no_benchmark(space: str) -> str:
+    """Why nothing of a space can be looked up."""
+    return f"no benchmark of the space {space} is imported; nas-harness import --help"

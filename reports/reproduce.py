@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import store
+from harness import no_table, store
 from harness.benchmark import Benchmark
 from harness.engine import run_all
 from harness.errors import HarnessError, StorageFailed
 from harness.files import write_atomically
 from harness.record import FAILED, SKIPPED, Record
-from reports import figures, html, latex, markdown
+from reports import figures, html, latex, markdown, reasons
 from reports.candidates import candidates
 from reports.html import Absent, Section
 from reports.items import Artefact, Item, select
 from reports.tables import comparisons, to_csv
+from reports.untrained_rows import no_torch
 
 INDEX = "index.html"
 
@@ -67,14 +68,14 @@ def reproduce(
     """Makes the items that were asked for and writes them into `out`, with an index.html.
 
     asked: ids, names of papers, or "all". benchmark: a name; by default each item takes the first
-    of its `candidates` that can answer it. Items that cannot be made are skipped
-    with a reason; one that fails does not stop the others. progress: called with every record
-    that was run.
+    of its `candidates` that can answer it; where there is none, some are made by their searches
+    alone. Items that cannot be made are skipped with a reason; one that fails does not stop the
+    others. progress: called with every record that was run.
     Raises: UnknownName for an item, UnknownBenchmark, StorageFailed.
     """
     items = select(asked)
     if benchmark is not None:
-        store.path_of(benchmark)
+        store.import_stamp(benchmark)
     made: list[tuple[Section, str]] = []
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
@@ -128,17 +129,23 @@ def _choose(item: Item, benchmark: str | None) -> Benchmark | None:
         return None
     problems = []
     named = benchmark or item.benchmark
-    for name in [named] if named else candidates(item.space, item.preferred):
+    for name in [named] if named else _candidates(item, item.space):
         table = store.load(name)
         problem = item.benchmark_problem(table)
         if problem is None:
             return table
         problems.append(problem)
     if not problems:
-        raise CannotRun(
-            f"no benchmark of the space {item.space} is imported; nas-harness import --help"
-        )
+        raise CannotRun(reasons.no_benchmark(item.space))
     raise CannotRun("; ".join(dict.fromkeys(problems)))
+
+
+def _candidates(item: Item, space: str) -> list[str]:
+    """Names of the benchmarks to try; where none is here, perhaps the one that holds nothing."""
+    found = candidates(space, item.preferred)
+    if not found and item.without_table and not no_torch():
+        return [no_table.name_of(space)]
+    return found
 
 
 def _check(records: Sequence[Record], item: Item) -> None:

@@ -69,7 +69,7 @@ def _measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record])
                 )
             ),
         )
-        for scored in _scores(benchmark, dataset)
+        for scored in table_scores(benchmark, dataset)
     )
     return Artefact(
         tables=(ResultTable(item.id, item.title, COLUMNS, rows, row_header="Score"),),
@@ -93,7 +93,7 @@ def _numbers(found: Ranking) -> tuple[Measured, Measured, Measured]:
     )
 
 
-def _scores(benchmark: Benchmark, dataset: str) -> Iterator[Scored]:
+def table_scores(benchmark: Benchmark, dataset: str) -> Iterator[Scored]:
     """Costs, then validation accuracies and sums of training losses, schedule by schedule."""
     for cost in benchmark.costs():
         if cost.dataset == dataset:

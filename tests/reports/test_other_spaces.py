@@ -1,5 +1,7 @@
 """Items of spaces other than NAS-Bench-201's: random rows, on a dump and on small models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +11,15 @@ from scipy.stats import spearmanr
 
 from adapters.nb301 import open_ensemble
 from harness import load, space, store
+from harness.engine import run_all
 from harness.registry import adapter_of
 from harness.seeds import derive
-from reports import oneshot1_random, params_draws
+from reports import oneshot1_random, params_draws, surrogate_random
 from reports.candidates import candidates
 from reports.items import all_items
+from reports.papers.freedarts import TABLE_7
 from reports.reproduce import can_run, reproduce
+from reports.untrained_rows import Search
 from reports.verdict import DIFFERS, NO_TEST, OTHER_BENCHMARK
 
 
@@ -102,6 +107,39 @@ def test_random_cells_predicted(everything):
         assert (average.verdict, best.verdict) == (DIFFERS, NO_TEST)
     (other,) = item.build(load("nb301-v0.9-xgb"), []).tables
     assert other.cell("Random", "error (best) 10 seeds").verdict == OTHER_BENCHMARK
+
+
+def test_searched_cells_predicted(everything, searches):
+    setting = {"saliency": "synflow", "images": "gaussian", "channels": 4, "n_made": 4}
+    # Rows are told apart by their options; the other two take too long for a test.
+    tiny = {
+        label: Search("freedarts", n_seeds, {**setting, "n_cells": n_cells}, "cifar10")
+        for label, n_seeds, n_cells in (
+            ("FreeDARTS(SNIP)", 1, 1),
+            ("FreeDARTS(GraSP)", 1, 2),
+            ("FreeDARTS(Synflow)", 10, 3),
+        )
+    }
+    rows = replace(TABLE_7, searches=tiny)
+    item = surrogate_random.random_item("freedarts:T7", "small", rows)
+    benchmark = load("nb301-v0.9-gnn_gin")
+    records = run_all(item.specs(benchmark))
+    table, cells = item.build(benchmark, records).tables
+    archs = [space("darts").parse(record.result["arch"]) for record in records[2:]]
+    errors = 100 - open_ensemble(everything, "gnn_gin").predict(archs).mean(axis=0)
+
+    average = table.cell("FreeDARTS(Synflow)", "error (average) 10 seeds")
+    assert average.measured.mean == pytest.approx(errors.mean(), abs=1e-4)
+    assert average.measured.std == pytest.approx(errors.std(ddof=1), abs=1e-4)
+    best = table.cell("FreeDARTS(Synflow)", "error (best) 10 seeds")
+    assert best.measured.mean == pytest.approx(errors.min(), abs=1e-4)
+    assert (average.verdict, best.verdict) == (DIFFERS, NO_TEST)
+    assert cells.cell("FreeDARTS(Synflow)", "search (s)").measured.n == 10
+    # 31 seconds a search by SNIP, 87 by GraSP.
+    told = table.cell("FreeDARTS(SNIP)", "error (best) 100 seeds").reason
+    assert told == "100 searches would take one processor core about 52 minutes"
+    told = table.cell("FreeDARTS(GraSP)", "error (best) 1,000 seeds").reason
+    assert told == "1,000 searches would take one processor core about 24 hours"
 
 
 def test_parameters_on_every_space(everything):
