@@ -1,6 +1,7 @@
 """Suites: TOML files that spell out runs.
 
 title = "What this suite is for"
+[setting]                              # of all runs; those of a run come on top, table by table
 [[run]]
 protocol = "blackbox"
 method = ["random_search", "rea"]      # a name or a list
@@ -75,14 +76,21 @@ def read_suite(
     runs = content.get("run")
     if not isinstance(runs, list) or not runs:
         raise InvalidSpec(f"{path} has no [[run]].")
+    common = _table(f"{path}, setting", content.get("setting", {}))
     specs = []
     for position, entry in enumerate(runs, start=1):
         place = f"{path}, [[run]] number {position}"
-        specs.extend(_expand(place, entry, benchmark, method))
+        specs.extend(_expand(place, entry, common, benchmark, method))
     return specs
 
 
-def _expand(place: str, entry: object, benchmark: str | None, method: str | None) -> list[RunSpec]:
+def _expand(
+    place: str,
+    entry: object,
+    common: dict[str, Any],
+    benchmark: str | None,
+    method: str | None,
+) -> list[RunSpec]:
     entry = _table(place, entry)
     if foreign := sorted(set(entry) - RUN_KEYS):
         raise InvalidSpec(f"{place}: unknown key {foreign[0]!r}.", f"Keys: {sorted(RUN_KEYS)}.")
@@ -92,7 +100,7 @@ def _expand(place: str, entry: object, benchmark: str | None, method: str | None
         raise InvalidSpec(f"{place} needs a protocol and a benchmark.")
     methods = _methods(place, protocol, _as_list(entry.get("method")), method)
     sweep = _table(f"{place}, sweep", entry.get("sweep", {}))
-    fixed = _table(f"{place}, setting", entry.get("setting", {}))
+    fixed = _merged(common, _table(f"{place}, setting", entry.get("setting", {})))
     settings = [
         {**fixed, **dict(zip(sweep, values, strict=True))}
         for values in itertools.product(*(_as_list(values) for values in sweep.values()))
@@ -102,6 +110,16 @@ def _expand(place: str, entry: object, benchmark: str | None, method: str | None
         RunSpec(protocol, bench, seed, name, setting)
         for bench, name, setting, seed in itertools.product(benchmarks, methods, settings, seeds)
     ]
+
+
+def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Both tables, what is their own on top; tables in them likewise."""
+    tables = {
+        name: _merged(common[name], value)
+        for name, value in own.items()
+        if isinstance(value, dict) and isinstance(common.get(name), dict)
+    }
+    return {**common, **own, **tables}
 
 
 def _table(place: str, value: object) -> dict[str, Any]:

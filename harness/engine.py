@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 import time
 import traceback
@@ -29,12 +30,17 @@ PACKAGES = ("nas-harness", "numpy", "scipy", "torch")
 
 @dataclass(frozen=True)
 class Run:
-    """What a protocol gets: the benchmark opened, the method loaded, the seed and the setting."""
+    """What a protocol gets: the benchmark opened, the method loaded, the seed and the setting.
+
+    scratch: a folder, there or not, for what lets an unfinished run go on; a finished one's is
+    removed.
+    """
 
     benchmark: Benchmark
     seed: int
     setting: Mapping[str, Any]
     method: Any = None
+    scratch: Path = Path("scratch")
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,10 @@ class Protocol(ABC):
     def accepts(self, method: object) -> bool:
         """Whether this protocol can run the method; for protocols that take none, never."""
         return False
+
+    def uses(self, method: object, setting: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """(kind, name) of the plug-ins besides the method whose versions a result depends on."""
+        return ()
 
     @abstractmethod
     def skip(self, run: Run) -> str | None:
@@ -172,6 +182,9 @@ def identity_of(spec: RunSpec) -> dict[str, Any]:
         method = plugin.name
         if plugin.is_file:
             method_file = str(plugin.file)
+    offered = registry.get("method", spec.method).offer if spec.method is not None else None
+    for kind, name in protocol.offer.uses(offered, spec.setting):
+        versions[f"{kind} {name}"] = registry.get(kind, name).version
     table = _open(spec.benchmark)
     return {
         "protocol": spec.protocol,
@@ -194,7 +207,8 @@ def execute(spec: RunSpec) -> Record:
     identity = identity_of(spec)
     protocol = registry.get("protocol", spec.protocol).offer
     method = registry.get("method", spec.method).offer if spec.method else None
-    run = Run(_open(spec.benchmark), spec.seed, spec.setting, method)
+    scratch = store.home() / "unfinished" / record.identity_key(identity)
+    run = Run(_open(spec.benchmark), spec.seed, spec.setting, method, scratch)
     started = time.perf_counter()
     outcome = Outcome()
     try:
@@ -220,7 +234,10 @@ def execute(spec: RunSpec) -> Record:
         environment=environment(),
         plugin_files=_plugin_files(spec),
     )
-    return record.write(finished, outcome.arrays)
+    written = record.write(finished, outcome.arrays)
+    if status == DONE:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return written
 
 
 def _open(benchmark: str) -> Benchmark:

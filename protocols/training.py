@@ -69,6 +69,14 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
+@contextmanager
+def own_chance(seed: int) -> Iterator[None]:
+    """Torch's global generators start from the seed inside, and outside nothing has happened."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(int(derive(seed, "torch").integers(2**63)))
+        yield
+
+
 def seed_weights(seed: int) -> None:
     """Makes the next network's initial weights those of this seed."""
     torch.manual_seed(int(derive(seed, "weights").integers(2**63)))

@@ -6,13 +6,12 @@ Sources: Zhang et al., FreeDARTS; Xiang et al., Zero-Cost-PT, AAAI 2023; Chen et
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, ClassVar, cast, final
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -20,20 +19,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.arch import Arch, SearchSpace
-from harness.benchmark import Benchmark, Seed, Slice, sealed_truth
+from harness.benchmark import Seed, sealed_truth
 from harness.engine import Outcome, Protocol, Run
-from harness.errors import HarnessError, InvalidSpec, UnknownArch, unknown
+from harness.errors import HarnessError, InvalidSpec, unknown
 from harness.seeds import derive
 from harness.spaces import space
 from protocols.images import NAMES, NOISE, missing, open_for
 from protocols.images.image_set import TRAIN, ImageSet
-from protocols.images.index_splits import OFFICIAL, default_split, in_order
 from protocols.images.on_device import DeviceImages
+from protocols.looked_up import index_of, slices_of, values_of
 from protocols.nets.mix import Supernet
 from protocols.nets.networks import network
 from protocols.nets.supernets import has_supernet, supernet
+from protocols.options import configured
+from protocols.search.batches import halves
 from protocols.trained_networks import FASTER, TRAINED
-from protocols.training import Labelled, one_thread
+from protocols.training import Labelled, one_thread, own_chance
 
 VALID = "valid"
 Indices = NDArray[np.int64]
@@ -129,32 +130,17 @@ class UntrainedSearch(ABC):
 
     version: ClassVar[int]
 
+    @property
+    def uses(self) -> Sequence[tuple[str, str]]:
+        """(kind, name) of the plug-ins whose versions the result depends on besides its own."""
+        return ()
+
     @abstractmethod
     def search(self, bench: Workbench, rng: np.random.Generator) -> Found:
         """Chooses an architecture of `bench.space`.
 
         rng: the source of randomness beside the workbench's weights and batches.
         """
-
-
-def configured(method: UntrainedSearch, options: Mapping[str, Any]) -> UntrainedSearch:
-    """The method with some of its options changed.
-
-    Raises: UnknownName for an option; InvalidSpec for a value of another type than the default's.
-    """
-    name = type(method).__name__
-    if not options:
-        return method
-    if not is_dataclass(method):
-        raise InvalidSpec(f"{name} has no options.", "Make its class a frozen dataclass.")
-    held = {option.name: getattr(method, option.name) for option in fields(method)}
-    for option, value in options.items():
-        if option not in held:
-            raise unknown(f"setting of untrained or option of {name}", option, [*held, *KNOWN])
-        kinds = (int, float) if type(held[option]) is float else (type(held[option]),)
-        if type(value) not in kinds:
-            raise InvalidSpec(f"{option} of {name} is {held[option]!r} by default, not {value!r}.")
-    return cast(UntrainedSearch, replace(method, **options))
 
 
 def network_score(proxy: str, rng: np.random.Generator) -> NetworkScore:
@@ -252,12 +238,17 @@ class Untrained(Protocol):
     def accepts(self, method: object) -> bool:
         return isinstance(method, UntrainedSearch)
 
+    def uses(self, method: object, setting: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        if not isinstance(method, UntrainedSearch):
+            return ()
+        return configured(method, Setting.read(setting).options, others=KNOWN).uses
+
     def skip(self, run: Run) -> str | None:
         """A reason where there is no supernet, no images, or no truth where other data have one."""
         setting = Setting.read(run.setting)
         if not self.accepts(run.method):
             return f"{type(run.method).__name__} is not a training-free search."
-        configured(run.method, setting.options)
+        configured(run.method, setting.options, others=KNOWN)
         bench = run.benchmark
         name = setting.space or bench.space.name
         if not has_supernet(name):
@@ -265,14 +256,14 @@ class Untrained(Protocol):
         if bench.roles and setting.dataset not in bench.roles:
             return f"{bench.name} declares no roles for {setting.dataset!r}."
         try:
-            _slices(bench, setting)
+            slices_of(bench, setting.truth_seed, setting.search_seed)
         except HarnessError as error:
             return str(error)
         return missing(setting.image_name)
 
     def run(self, run: Run) -> Outcome:
         setting = Setting.read(run.setting)
-        method = configured(run.method, setting.options)
+        method = configured(run.method, setting.options, others=KNOWN)
         images = open_for(setting.dataset, setting.images, seed=run.seed, n_made=setting.n_made)
         of_space = space(setting.space) if setting.space else run.benchmark.space
         split, indices, origin = validation(images)
@@ -286,15 +277,15 @@ class Untrained(Protocol):
         )
         started = time.perf_counter()
         name = type(method).__name__
-        with sealed_truth(f"the method {name} is running"), _own_chance(run.seed), one_thread():
+        with sealed_truth(f"the method {name} is running"), own_chance(run.seed), one_thread():
             found = method.search(bench, derive(run.seed, "method"))
         seconds = time.perf_counter() - started
-        slices = _slices(run.benchmark, setting)
-        values = _values(run.benchmark, found.arch, slices)
+        slices = slices_of(run.benchmark, setting.truth_seed, setting.search_seed)
+        values = values_of(run.benchmark, found.arch, slices)
         result = {
             **found.notes,
             "arch": of_space.format(found.arch),
-            "final_index": _index(run.benchmark, found.arch),
+            "final_index": index_of(run.benchmark, found.arch),
             "final_truth": values[setting.dataset]["truth"] if values else None,
             "values": values,
             "slices": {
@@ -302,7 +293,7 @@ class Untrained(Protocol):
                 for dataset, roles in slices.items()
             },
             "track": [
-                {"arch": of_space.format(arch), "values": _values(run.benchmark, arch, slices)}
+                {"arch": of_space.format(arch), "values": values_of(run.benchmark, arch, slices)}
                 for arch in found.track
             ],
             "search_seconds": seconds,
@@ -318,68 +309,12 @@ class Untrained(Protocol):
 def validation(images: ImageSet) -> tuple[str, Indices, str]:
     """The images that a search looks at: their split, indices in it, and a name for the choice.
 
-    The split "valid" where there is one, the benchmark's part where it is known, else (or where
-    not all images are here) the second half of the training images; of images that are made, all.
+    The validation half of `halves`; of images that are made, all.
     """
-    name = images.about.name
-    if VALID in images.splits:
-        return VALID, np.arange(len(images.splits[VALID])), "own split"
-    if name in OFFICIAL:
-        halves = default_split(name)
-        if halves.parts[VALID].max() < len(images.splits[halves.split]):
-            return halves.split, halves.parts[VALID], halves.name
-    n_images = len(images.splits[TRAIN])
-    if name == NOISE:
-        return TRAIN, np.arange(n_images), "all"
-    halves = in_order(name, n_images, n_images // 2)
-    return halves.split, halves.parts[VALID], halves.name
-
-
-@contextmanager
-def _own_chance(seed: int) -> Iterator[None]:
-    """Torch's global generators start from the seed inside, and outside nothing has happened."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(int(derive(seed, "torch").integers(2**63)))
-        yield
-
-
-Slices = Mapping[str, Mapping[str, tuple[Slice, Seed]]]
-
-
-def _slices(bench: Benchmark, setting: Setting) -> Slices:
-    """Per data set and role, the slice that is looked up and the seed that is meant."""
-    found: dict[str, dict[str, tuple[Slice, Seed]]] = {}
-    for dataset, roles in bench.roles.items():
-        truth = bench.holding(roles.truth)
-        found[dataset] = {"truth": (truth.slice, truth.check_seed(setting.truth_seed))}
-        if roles.search is not None:
-            searched = bench.holding(roles.search)
-            found[dataset]["search"] = (searched.slice, searched.check_seed(setting.search_seed))
-    return found
-
-
-def _values(bench: Benchmark, arch: Arch, slices: Slices) -> dict[str, dict[str, float | None]]:
-    return {
-        dataset: {role: _value(bench, arch, at, seed) for role, (at, seed) in roles.items()}
-        for dataset, roles in slices.items()
-    }
-
-
-def _value(bench: Benchmark, arch: Arch, at: Slice, seed: Seed) -> float | None:
-    try:
-        value = bench.query(arch, at, seed=seed).value
-    except UnknownArch:
-        return None
-    return None if math.isnan(value) else value
-
-
-def _index(bench: Benchmark, arch: Arch) -> int | None:
-    if bench.is_surrogate:
-        return None
-    try:
-        return int(bench.indices[bench.row(arch)])
-    except UnknownArch:
-        return None
+    if images.about.name == NOISE:
+        return TRAIN, np.arange(len(images.splits[TRAIN])), "all"
+    found = halves(images)
+    return (*found.valid, found.origin)
 
 
 PROTOCOL = Untrained()

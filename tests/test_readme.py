@@ -44,8 +44,8 @@ def matches(expected, actual):
 def place(data, tmp_path_factory):
     """A folder with the README's own files, and the environment to run its commands in."""
     folder = tmp_path_factory.mktemp("readme")
-    for block in blocks("python"):
-        if named := re.match(r"# (\w+\.py)\n", block):
+    for block in blocks("python") + blocks("toml"):
+        if named := re.match(r"# (\w+\.(?:py|toml))\n", block):
             (folder / named[1]).write_text(block)
     downloads = folder / "downloads"
     downloads.mkdir()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from harness.arch import Arch, SearchSpace
 from harness.errors import unknown
-from protocols.methods._options import Left
+from protocols.left import Left
 from protocols.nets.mix import Path, learned, raw_mix, softmax_mix
 from protocols.saliency import (
     Rows,

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from protocols.methods._options import Left, Place
+from protocols.left import Left, Place
 from protocols.nets.mix import Fixed, Mix, Path, Supernet, uniform
 from protocols.training import Labelled
 from protocols.untrained import Found, NetworkScore, UntrainedSearch, Workbench, network_score
@@ -54,6 +54,10 @@ class TeNas(UntrainedSearch):
     n_points: int = 1000  # The code counts over 3 batches of so many.
     side: int = 8  # Ours: the smallest side that can be halved twice and has an inside then.
     thin_channels: int = 2  # Ours: the narrowest that every space allows; the code has 1.
+
+    @property
+    def uses(self) -> Sequence[tuple[str, str]]:
+        return (("proxy", self.condition), ("proxy", self.regions))
 
     def search(self, bench: Workbench, rng: np.random.Generator) -> Found:
         scores = network_score(self.condition, rng), network_score(self.regions, rng)

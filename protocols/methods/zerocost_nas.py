@@ -6,6 +6,7 @@ Source: Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -28,6 +29,10 @@ class ZeroCostNas(UntrainedSearch):
     proxy: str = "synflow"
     n_samples: int = 100
     batch_size: int = 64
+
+    @property
+    def uses(self) -> Sequence[tuple[str, str]]:
+        return (("proxy", self.proxy),)
 
     def search(self, bench: Workbench, rng: np.random.Generator) -> Found:
         score = network_score(self.proxy, rng)

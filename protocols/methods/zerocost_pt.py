@@ -7,7 +7,7 @@ a random order; of several such cells the one whose own network scores best is c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.arch import Arch
 from harness.errors import HarnessError
-from protocols.methods._options import Left, Place
+from protocols.left import Left, Place
 from protocols.nets.mix import Fixed, Mix, Supernet, path_mix
 from protocols.training import Labelled
 from protocols.untrained import Found, NetworkScore, UntrainedSearch, Workbench, network_score
@@ -40,6 +40,10 @@ class ZeroCostPT(UntrainedSearch):
     batch_size: int = 256  # zerocostpt_nb201_pipeline.sh; 64 in the one for the DARTS space.
     n_candidates: int = 10  # The scripts' pool_size.
     n_validations: int = 100  # Their validate_rounds.
+
+    @property
+    def uses(self) -> Sequence[tuple[str, str]]:
+        return (("proxy", self.proxy),)
 
     def search(self, bench: Workbench, rng: np.random.Generator) -> Found:
         return self.search_by(network_score(self.proxy, rng), bench, rng)

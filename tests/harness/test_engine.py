@@ -228,6 +228,21 @@ def test_a_suite_is_every_combination(tmp_path):
     assert read_suite(str(file), benchmark="other")[0].benchmark == "other"
 
 
+def test_settings_of_a_suite_are_those_of_all_its_runs(tmp_path):
+    file = tmp_path / "suite.toml"
+    file.write_text(
+        "[setting]\na = 1\nb = 2\ntable = { x = 1, y = 2 }\n"
+        "[[run]]\nprotocol = 'sotl'\nbenchmark = 'x'\n"
+        "[[run]]\nprotocol = 'sotl'\nbenchmark = 'x'\n"
+        "[run.setting]\nb = 3\ntable = { y = 4 }\n"
+    )
+
+    first, second = (spec.setting for spec in read_suite(str(file)))
+
+    assert first == {"a": 1, "b": 2, "table": {"x": 1, "y": 2}}
+    assert second == {"a": 1, "b": 3, "table": {"x": 1, "y": 4}}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

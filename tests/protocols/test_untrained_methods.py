@@ -35,8 +35,8 @@ from harness.seeds import derive
 from harness.spaces import space
 from protocols.images import open_images
 from protocols.images.on_device import DeviceImages
+from protocols.left import Left, Place
 from protocols.methods import zerocost_nas
-from protocols.methods._options import Left, Place
 from protocols.methods.freedarts import RULES, FreeDarts, Scorer
 from protocols.methods.te_nas import TeNas, dense_ranks, initialise, pruning_order
 from protocols.methods.zerocost_nas import ZeroCostNas

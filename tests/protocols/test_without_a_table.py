@@ -15,6 +15,7 @@ CELL = NB201.format(NB201.arch([3] * 6))
 NOISE = {"dataset": "cifar10", "images": "gaussian", "network": {"channels": 4, "n_cells": 1}}
 SEARCH = {**NOISE, "saliency": "synflow", "n_made": 4}
 BLACK_BOX = {"dataset": "cifar10", "budget_queries": 3, "oracle_seed": "mean"}
+TRAINED = {**NOISE, "n_made": 16, "recipe": {"epochs": 1, "batch_size": 8}}
 CURVES = {"dataset": "cifar10", "score": "sotl:cifar10/train/200", "table_seed": "mean"}
 
 
@@ -26,6 +27,7 @@ def specs_of(protocol, benchmark="no-table:nb201"):
         "blackbox": RunSpec("blackbox", benchmark, 0, "random_search", BLACK_BOX),
         "sotl": RunSpec("sotl", benchmark, 0, setting=CURVES),
         "untrained": RunSpec("untrained", benchmark, 0, "freedarts", SEARCH),
+        "supernet": RunSpec("supernet", benchmark, 0, "darts", TRAINED),
         "zerocost": scored,
     }[protocol]
 

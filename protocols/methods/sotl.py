@@ -1,0 +1,69 @@
+"""SoTL: any search, with architecture parameters that follow the sum of training losses.
+
+Source: the SoTL thesis, section 3.4, equations 3.21 and 3.22, and algorithm 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
+
+from harness.arch import Arch
+from protocols.nets.mix import Mix
+from protocols.search.batches import Pair
+from protocols.search.method import Alphas, Method, Moment
+from protocols.search.unrolled import RESTORE, SAME, unrolled_round
+from protocols.search.wrapped import inner_method
+
+if TYPE_CHECKING:
+    from protocols.search.loop import Search
+
+
+@final
+@dataclass(frozen=True)
+class Sotl(Method):
+    """inner: the search whose mixtures these are. steps: T, batches of a look-ahead.
+
+    momentum: "restore", or "leak" as in some forks of the thesis. noise: "same" or "fresh" in the
+    pass for good. Both halves of a pair of batches are there, but the second is not looked at.
+    """
+
+    version: ClassVar[int] = 1
+    inner: str = "darts"
+    steps: int = 100
+    momentum: str = RESTORE
+    noise: str = SAME
+
+    @property
+    def block(self) -> int:
+        return self.steps
+
+    @property
+    def uses(self) -> Sequence[tuple[str, str]]:
+        return (("method", self.inner),)
+
+    def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
+        return inner_method(self.inner).mix(search, alphas, at, rng)
+
+    def draw(self, search: Search, rng: np.random.Generator, n: int) -> list[Arch]:
+        return inner_method(self.inner).draw(search, rng, n)
+
+    def round(self, search: Search, pairs: Sequence[Pair]) -> None:
+        inner = inner_method(self.inner)
+
+        def look(search: Search, pair: Pair) -> None:
+            with search.traced():
+                inner.weight_step(search, pair.train)
+
+        def step(search: Search, pair: Pair) -> None:
+            inner.weight_step(search, pair.train)
+
+        unrolled_round(
+            search, pairs, look=look, step=step, momentum=self.momentum, noise=self.noise
+        )
+
+
+METHOD = Sotl()

@@ -1,0 +1,1 @@
+"""Supernet search: one loop for every weight-sharing method and space."""

@@ -1,0 +1,428 @@
+"""The loop of every supernet search: state, steps, counts, and what is recorded of each epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from harness.arch import Arch, SearchSpace
+from harness.errors import HarnessError
+from harness.seeds import derive
+from protocols.left import Left, Place
+from protocols.nets.mix import Mix, Supernet, learned
+from protocols.saliency import as_strengths
+from protocols.search.batches import Batches, Pair
+from protocols.search.method import ARCH, WEIGHTS, Alphas, Method, Moment
+from protocols.search.recipe import BATCH, RECALIBRATED, Recipe
+from protocols.training import Labelled
+
+Strengths = Sequence[NDArray[np.float64]]
+N_SUMS = 3  # Images, right answers, summed loss.
+RECALIBRATION_BATCHES = 10  # Ours.
+
+
+@dataclass
+class Counts:
+    """What was spent. image_passes: images that went forwards and backwards once.
+
+    evaluated: images that only went forwards, to measure or to select.
+    """
+
+    image_passes: int = 0
+    weight_steps: int = 0
+    arch_steps: int = 0
+    evaluated: int = 0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch, counted from 1; 0 is before the first.
+
+    strengths: per learned group (n_rows, n_options). arch: what `discretise` makes of them; None
+    where nothing learns. losses, accuracies: by phase, of the batches as they were learnt from.
+    """
+
+    epoch: int
+    strengths: Strengths
+    arch: Arch | None
+    losses: Mapping[str, float] = field(default_factory=dict)
+    accuracies: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """The same in what torch.load takes without trust."""
+        return {
+            **vars(self),
+            "strengths": [torch.from_numpy(block) for block in self.strengths],
+            "arch": None if self.arch is None else list(self.arch.code),
+        }
+
+    @classmethod
+    def of_state(cls, space: SearchSpace, state: Mapping[str, Any]) -> Epoch:
+        """The epoch that a state was made of."""
+        strengths = [block.cpu().numpy() for block in state["strengths"]]
+        arch = None if state["arch"] is None else space.arch(state["arch"])
+        return cls(**{**state, "strengths": strengths, "arch": arch})
+
+
+@final
+class Search:
+    """A supernet and its architecture parameters while a method trains them.
+
+    space, net, recipe, method, batches: as given. left: the options that all mixes are held to,
+    None for all; a selector sets it. alphas: the parameters, per learned group and row. memory:
+    whatever else a method must remember; it must be made of what torch.save keeps. counts, epochs:
+    what was spent and found so far. Randomness depends on the seed and the epoch alone, so that a
+    search can be taken up after any epoch.
+    """
+
+    def __init__(
+        self,
+        new_net: Callable[[], Supernet],
+        method: Method,
+        recipe: Recipe,
+        batches: Batches,
+        *,
+        seed: int,
+    ) -> None:
+        """new_net: makes a supernet on the batches' device, its weights from torch's generator."""
+        self._new_net = new_net
+        self.net = net = self.fresh_net(int(derive(seed, "weights").integers(2**63)))
+        self.space: SearchSpace = net.space
+        self.method, self.recipe, self.batches = method, recipe, batches
+        self.device = batches.images.device
+        self.memory: dict[str, Any] = {}
+        self.counts = Counts()
+        self.epochs: list[Epoch] = []
+        self._seed = seed
+        self._is_traced = False
+        self._n_tuned = 0
+        self.left: Left | None = None
+        first = method.init(self.space, derive(seed, "alphas"))
+        self.alphas: Alphas = {
+            name: [
+                torch.tensor(row, dtype=torch.float32, device=self.device, requires_grad=True)
+                for row in rows
+            ]
+            for name, rows in first.items()
+        }
+        self.rows = [row for group in learned(self.space) for row in self.alphas[group.name]]
+        self.weights = dict(net.named_parameters())
+        self.weight_optimiser = self._new_weight_optimiser()
+        self.arch_optimiser = method.arch_optimiser(self.rows, recipe)
+        self._begin(0)
+        self.epochs.append(Epoch(0, self.strengths(), self.arch()))
+
+    # What a method works with.
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that runs, counted from 0."""
+        return len(self.epochs) - 1 if self.epochs else 0
+
+    @property
+    def is_learning_arch(self) -> bool:
+        """Whether the architecture parameters learn in this epoch."""
+        return self.method.learns_arch and self.epoch >= self.recipe.warmup_epochs
+
+    @property
+    def lr(self) -> float:
+        """Of the weights, in this epoch."""
+        return self.recipe.lr_at(self.epoch)
+
+    def mixer(self, phase: str, alphas: Alphas | None = None) -> Callable[[], Mix]:
+        """The method's mix with new random numbers, the same in every call of what is returned.
+
+        Every call builds the graph to the parameters anew. alphas: in place of the loop's own.
+        """
+        noise = int(self._noise.integers(2**63))
+        at = Moment(phase, self.epoch, self.recipe.epochs)
+        by = self.alphas if alphas is None else alphas
+
+        def mix() -> Mix:
+            return self.constrained(self.method.mix(self, by, at, np.random.default_rng(noise)))
+
+        return mix
+
+    def mix(self, phase: str) -> Mix:
+        """A mix with new random numbers; for steps of the weights alone it carries no gradient."""
+        with torch.set_grad_enabled(phase == ARCH or self._is_traced):
+            return self.mixer(phase)()
+
+    def method_rng(self) -> np.random.Generator:
+        """New random numbers for what is no mix; a look-ahead repeats these too."""
+        return np.random.default_rng(int(self._noise.integers(2**63)))
+
+    @contextmanager
+    def traced(self) -> Iterator[None]:
+        """Inside, steps of the weights add to the gradient of the architecture parameters."""
+        self._is_traced = True
+        try:
+            yield
+        finally:
+            self._is_traced = False
+
+    @property
+    def noise_state(self) -> Any:
+        """Where the random numbers of the epoch's mixes are; set it to draw the same ones again."""
+        return self._noise.bit_generator.state
+
+    @noise_state.setter
+    def noise_state(self, state: Any) -> None:
+        self._noise.bit_generator.state = state
+
+    def snapshot(self) -> dict[str, Any]:
+        """Weights, buffers and momentum as they are now."""
+        return {
+            "net": {name: held.clone() for name, held in self.net.state_dict().items()},
+            "momentum": deepcopy(self.weight_optimiser.state_dict()),
+        }
+
+    def restore(self, before: Mapping[str, Any], *, momentum: bool) -> None:
+        """Weights and buffers as they were, and momentum too if that is wanted."""
+        self.net.load_state_dict(before["net"])
+        if momentum:
+            self.weight_optimiser.load_state_dict(before["momentum"])
+
+    def loss(
+        self,
+        batch: Labelled,
+        mix: Mix,
+        *,
+        phase: str,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """The mean cross-entropy of a batch, one image pass an image.
+
+        weights: in place of the network's own; its batch norms then keep nothing of this pass.
+        """
+        self.net.train()
+        if weights is None:
+            logits = self.net(batch.images, mix)
+        else:
+            kept = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+            logits = functional_call(self.net, {**kept, **weights}, (batch.images, mix))
+        loss = F.cross_entropy(logits, batch.labels)
+        self.counts.image_passes += len(batch)
+        self._note(phase, batch, logits, loss)
+        return loss
+
+    def arch_gradient(self, loss: Tensor) -> list[Tensor]:
+        """With respect to every row of parameters; 0 where the loss does not depend on it."""
+        if not loss.requires_grad:
+            return [torch.zeros_like(row) for row in self.rows]
+        return list(torch.autograd.grad(loss, self.rows, materialize_grads=True))
+
+    def step_arch(self, gradients: Sequence[Tensor]) -> None:
+        """One step of the architecture parameters' optimiser."""
+        for row, gradient in zip(self.rows, gradients, strict=True):
+            row.grad = gradient
+        self.arch_optimiser.step()
+        self.counts.arch_steps += 1
+
+    def step_weights(
+        self,
+        batch: Labelled,
+        mixes: Sequence[Mix],
+        penalty: Callable[[], Tensor] | None = None,
+    ) -> None:
+        """One step down the mean of the losses under these mixes, one graph at a time.
+
+        Weights that no mix uses stay as they are: they have no decay and no momentum either.
+        penalty: is added to the loss.
+        """
+        self.weight_optimiser.zero_grad(set_to_none=True)
+        for mix in mixes:
+            loss = self.loss(batch, mix, phase=WEIGHTS) / len(mixes)
+            loss.backward()  # type: ignore[no-untyped-call]
+        if penalty is not None:
+            penalty().backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        self.weight_optimiser.step()
+        self.counts.weight_steps += 1
+
+    # What a selector works with.
+
+    def constrained(self, mix: Mix, removed: tuple[Place, int] | None = None) -> Mix:
+        """A mix of what is left only, the other weights as they are; a decided row weighs 1.
+
+        removed: one option that is left out too.
+        """
+        if self.left is None:
+            return mix
+        allowed = self.left.path(removed)
+        path, weights = {}, {name: list(rows) for name, rows in mix.weights.items()}
+        for position, group in enumerate(self.space.groups):
+            path[group.name] = [
+                tuple(option for option in taken if option in may) or may
+                for taken, may in zip(mix.taken(group), allowed[group.name], strict=True)
+            ]
+            for row, held in enumerate(weights.get(group.name, [])):
+                place = Place(position, row)
+                if len(self.left.options(place)) == self.left.take(place):
+                    weights[group.name][row] = torch.ones_like(held)
+        return Mix(weights, path)
+
+    def tune(self, n_epochs: int, lr: float) -> None:
+        """Trains on after the last epoch, at a constant rate and without momentum from before."""
+        self.weight_optimiser = self._new_weight_optimiser()
+        for _ in range(n_epochs):
+            self._train(self.recipe.epochs + self._n_tuned, lr)
+            self._n_tuned += 1
+
+    def fresh_net(self, seed: int) -> Supernet:
+        """A new supernet with weights of its own."""
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            return self._new_net()
+
+    def strengths(self) -> Strengths:
+        """Per learned group (n_rows, n_options): the parameters, NaN past a short row."""
+        return as_strengths(self.space, [row.detach() for row in self.rows])
+
+    def arch(self) -> Arch | None:
+        """What the space makes of the strengths; None where nothing learns."""
+        return self.space.discretise(self.strengths()) if self.method.learns_arch else None
+
+    @torch.no_grad()
+    def accuracy(self, mix: Mix, n_batches: int | None = None) -> float:
+        """Percent of the validation half, or of its first batches, under a mix."""
+        kept = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        if self.recipe.norm == RECALIBRATED:
+            self._recalibrate(mix)
+        self.net.train(self.recipe.norm == BATCH)
+        right = torch.zeros((), device=self.device)
+        n_images = 0
+        for batch in islice(self.batches.whole(self.batches.halves.valid), n_batches):
+            right += (self.net(batch.images, mix).argmax(dim=1) == batch.labels).sum()
+            n_images += len(batch)
+        for name, buffer in self.net.named_buffers():
+            buffer.copy_(kept[name])
+        self.counts.evaluated += n_images
+        return 100 * float(right) / n_images
+
+    def _recalibrate(self, mix: Mix) -> None:
+        """Batch norms keep the mean statistics of some training batches under the mix."""
+        norms = [m for m in self.net.modules() if isinstance(m, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # Torch then averages over all batches.
+        self.net.train()
+        for batch in islice(self.batches.whole(self.batches.halves.train), RECALIBRATION_BATCHES):
+            self.net(batch.images, mix)
+            self.counts.evaluated += len(batch)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+    # The loop.
+
+    def run(self, after_epoch: Callable[[], None] = lambda: None) -> None:
+        """Trains from where it is to the recipe's end; calls back after every epoch.
+
+        Raises: HarnessError if a loss is no number any more.
+        """
+        while self.epoch < self.recipe.epochs:
+            self.run_epoch()
+            after_epoch()
+
+    def run_epoch(self) -> None:
+        """One epoch, and its record."""
+        started = time.perf_counter()
+        sums = self._train(self.epoch, self.lr)
+        losses = {phase: held[2] / held[0] for phase, held in sums.items() if held[0]}
+        self.epochs.append(
+            Epoch(
+                self.epoch + 1,
+                self.strengths(),
+                self.arch(),
+                losses,
+                {phase: 100 * held[1] / held[0] for phase, held in sums.items() if held[0]},
+                asdict(self.counts),
+                time.perf_counter() - started,
+            )
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that `load` needs to go on after the last epoch; made of what torch.save keeps."""
+        return {
+            "net": self.net.state_dict(),
+            "rows": [row.detach() for row in self.rows],
+            "weight_optimiser": self.weight_optimiser.state_dict(),
+            "arch_optimiser": self.arch_optimiser.state_dict(),
+            "memory": self.memory,
+            "counts": asdict(self.counts),
+            "epochs": [epoch.state() for epoch in self.epochs],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Takes up a search of the same setting and seed."""
+        self.net.load_state_dict(state["net"])
+        with torch.no_grad():
+            for row, held in zip(self.rows, state["rows"], strict=True):
+                row.copy_(held)
+        self.weight_optimiser.load_state_dict(state["weight_optimiser"])
+        self.arch_optimiser.load_state_dict(state["arch_optimiser"])
+        self.memory = state["memory"]
+        self.counts = Counts(**state["counts"])
+        self.epochs = [Epoch.of_state(self.space, held) for held in state["epochs"]]
+
+    def _begin(self, epoch: int) -> None:
+        """The random numbers and sums of an epoch, counted from 0."""
+        self._noise = derive(self._seed, "noise", str(epoch))
+        self._sums = {phase: torch.zeros(N_SUMS, device=self.device) for phase in (WEIGHTS, ARCH)}
+
+    def _train(self, epoch: int, lr: float) -> dict[str, list[float]]:
+        """One pass over the batches of an epoch; what it summed up, by phase.
+
+        Raises: HarnessError if a loss is no number any more.
+        """
+        self._begin(epoch)
+        for group in self.weight_optimiser.param_groups:
+            group["lr"] = lr
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(int(derive(self._seed, "torch", str(epoch)).integers(2**63)))
+            for pairs in _blocks(self.batches.pairs(epoch), self.method.block):
+                self.method.round(self, pairs)
+        sums: dict[str, list[float]] = {name: held.tolist() for name, held in self._sums.items()}
+        for phase, (_, _, loss) in sums.items():
+            if not np.isfinite(loss):
+                raise HarnessError(
+                    f"The loss of {phase} became {loss} in epoch {epoch + 1}.",
+                    "A smaller lr or a clip of gradients may help.",
+                )
+        return sums
+
+    def _new_weight_optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            self.net.parameters(),
+            lr=self.recipe.lr,
+            momentum=self.recipe.momentum,
+            weight_decay=self.recipe.weight_decay,
+            nesterov=self.recipe.nesterov,
+        )
+
+    @torch.no_grad()
+    def _note(self, phase: str, batch: Labelled, logits: Tensor, loss: Tensor) -> None:
+        n = len(batch)
+        right = (logits.argmax(dim=1) == batch.labels).sum().to(loss.dtype)
+        self._sums[phase] += torch.stack([loss.new_tensor(n), right, n * loss.detach()])
+
+
+def _blocks(pairs: Iterator[Pair], size: int) -> Iterator[list[Pair]]:
+    while block := list(islice(pairs, size)):
+        yield block

@@ -1,0 +1,116 @@
+"""What a search method owns: a few hooks. The loop owns everything else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.arch import Arch, SearchSpace
+from protocols.nets.mix import Mix, learned
+from protocols.search.batches import Pair
+from protocols.search.recipe import Recipe
+from protocols.training import Labelled
+
+if TYPE_CHECKING:
+    from protocols.search.loop import Search
+
+Alphas = Mapping[str, Sequence[Tensor]]  # Per learned group and row, (n_options,).
+WEIGHTS, ARCH, EVALUATION = "weights", "arch", "evaluation"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a mix is asked for.
+
+    phase: what for: a step of the weights, one of the architecture parameters, or a measurement.
+    epoch: counted from 0. n_epochs: of the whole run.
+    """
+
+    phase: str
+    epoch: int
+    n_epochs: int
+
+    def between(self, first: float, last: float) -> float:
+        """A line over the epochs: the first value in the first epoch, the last in the last."""
+        return first + (last - first) * self.epoch / max(self.n_epochs - 1, 1)
+
+
+class Method(ABC):
+    """A weight-sharing search. A file protocols/methods/NAME.py offers one as METHOD.
+
+    A concrete one is a frozen dataclass whose fields are the method's options, with defaults: a
+    run's setting may name any of them. It keeps no state: parameters are the loop's, and whatever
+    else it must remember belongs into `search.memory`. `version` is raised whenever the result of a
+    seed changes. learns_arch: whether there are architecture parameters that learn. is_single_path:
+    whether weights are trained under one option a row at a time. block: pairs of batches that a
+    round takes; the last one of an epoch may have fewer.
+    """
+
+    version: ClassVar[int]
+    learns_arch: ClassVar[bool] = True
+    is_single_path: ClassVar[bool] = False
+
+    @property
+    def block(self) -> int:
+        return 1
+
+    @property
+    def uses(self) -> Sequence[tuple[str, str]]:
+        """(kind, name) of the plug-ins whose versions the result depends on besides its own."""
+        return ()
+
+    def skip(self, space: SearchSpace) -> str | None:
+        """Why it cannot run on a space, or None."""
+        return None
+
+    def init(
+        self, space: SearchSpace, rng: np.random.Generator
+    ) -> dict[str, list[NDArray[np.float64]]]:
+        """The first architecture parameters: per learned group and row, (n_options,)."""
+        scale = 1e-3  # DARTS official code, cnn/model_search.py.
+        return {
+            group.name: [scale * rng.standard_normal(len(options)) for options in group.options]
+            for group in learned(space)
+        }
+
+    @abstractmethod
+    def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
+        """The weights of all options, a function of the parameters and the random numbers alone."""
+
+    def round(self, search: Search, pairs: Sequence[Pair]) -> None:
+        """What is done with one block of batches: by default, a step of either kind for each."""
+        for pair in pairs:
+            if search.is_learning_arch and search.recipe.arch_first:
+                self.arch_step(search, pair)
+            self.weight_step(search, pair.train)
+            if search.is_learning_arch and not search.recipe.arch_first:
+                self.arch_step(search, pair)
+
+    def arch_step(self, search: Search, pair: Pair) -> None:
+        """One step of the architecture parameters: by default, down the validation loss."""
+        loss = search.loss(pair.valid, search.mix(ARCH), phase=ARCH)
+        search.step_arch(search.arch_gradient(loss))
+
+    def weight_step(self, search: Search, batch: Labelled) -> None:
+        """One step of the weights: by default, down the training loss under one mix."""
+        search.step_weights(batch, [search.mix(WEIGHTS)])
+
+    def arch_optimiser(self, rows: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+        """What `search.step_arch` steps by: by default, DARTS' Adam."""
+        return torch.optim.Adam(
+            rows,
+            lr=recipe.arch_lr,
+            betas=(recipe.arch_beta1, recipe.arch_beta2),
+            weight_decay=recipe.arch_weight_decay,
+        )
+
+    def draw(self, search: Search, rng: np.random.Generator, n: int) -> list[Arch]:
+        """Architectures from the distribution that was learnt: by default, uniform ones."""
+        return [search.space.sample(rng) for _ in range(n)]

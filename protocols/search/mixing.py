@@ -1,0 +1,92 @@
+"""Weights of options from architecture parameters, where chance has a part in them.
+
+Random numbers come from a generator on the host, so that a seed gives the same ones on any device;
+only what the Dirichlet distribution draws is drawn on the device, as it depends on the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.arch import SearchSpace
+from protocols.nets.mix import Mix, learned
+from protocols.search.method import Alphas
+
+
+def mapped(alphas: Alphas, function: Callable[[Tensor], Tensor]) -> dict[str, list[Tensor]]:
+    """A function of every row, group by group."""
+    return {name: [function(row) for row in rows] for name, rows in alphas.items()}
+
+
+def as_row(numbers: NDArray[np.float64], like: Tensor) -> Tensor:
+    """Numbers of the host, in the type and on the device of a row."""
+    return torch.as_tensor(numbers, dtype=like.dtype).to(like.device)
+
+
+def gumbel(alphas: Alphas, tau: float, rng: np.random.Generator) -> dict[str, list[Tensor]]:
+    """softmax((log softmax(alpha) + g) / tau), g from Gumbel's distribution (Maddison et al. 2017;
+    Jang et al. 2017).
+    """
+
+    def relaxed(row: Tensor) -> Tensor:
+        noise = as_row(rng.gumbel(size=len(row)), row)
+        return ((row.log_softmax(dim=0) + noise) / tau).softmax(dim=0)
+
+    return mapped(alphas, relaxed)
+
+
+def hard(space: SearchSpace, soft: Alphas) -> Mix:
+    """The largest weight of every row alone, as 1, with the gradient of the soft weights.
+
+    Only what is chosen is computed. A row that takes several options keeps its soft weights and all
+    of them: NAS-Bench-1Shot1's script does so with parents, as hard ones diverged there. This waits
+    for the device once, to know what to compute.
+    """
+    groups = [group for group in learned(space) if group.take == 1]
+    rows = [row for group in groups for row in soft[group.name]]
+    chosen = iter(torch.stack([row.argmax() for row in rows]).tolist()) if rows else iter(())
+    weights = {name: list(held) for name, held in soft.items()}
+    path: dict[str, list[tuple[int, ...]]] = {}
+    for group in groups:
+        path[group.name] = [(next(chosen),) for _ in group.options]
+        weights[group.name] = [
+            row - row.detach() + torch.eye(len(row), device=row.device)[option]
+            for row, (option,) in zip(soft[group.name], path[group.name], strict=True)
+        ]
+    return Mix(weights, path)
+
+
+def dirichlet(concentrations: Alphas, rng: np.random.Generator) -> dict[str, list[Tensor]]:
+    """A draw of every row from Dirichlet's distribution, with its pathwise gradient."""
+    device = next(row.device for rows in concentrations.values() for row in rows)
+    generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
+    return mapped(concentrations, lambda row: _drawn(row, generator))
+
+
+def _drawn(concentration: Tensor, generator: torch.Generator) -> Tensor:
+    drawn: Tensor = _Dirichlet.apply(concentration, generator)  # type: ignore[no-untyped-call]
+    return drawn
+
+
+class _Dirichlet(torch.autograd.Function):
+    """One draw; the gradient is torch's own of the draw in the concentrations."""
+
+    @staticmethod
+    def forward(ctx: Any, concentration: Tensor, generator: torch.Generator) -> Tensor:
+        drawn = torch._sample_dirichlet(concentration, generator=generator)
+        ctx.save_for_backward(drawn, concentration)
+        return drawn
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        drawn, concentration = ctx.saved_tensors
+        total = concentration.sum(-1, keepdim=True).expand_as(concentration)
+        slopes = torch._dirichlet_grad(drawn, concentration, total)
+        return slopes * (gradient - (drawn * gradient).sum(-1, keepdim=True)), None

@@ -1,0 +1,1 @@
+"""How a trained supernet becomes one architecture: one file a rule."""

@@ -1,0 +1,126 @@
+"""Perturbation: keep on every edge the operation that the supernet misses most.
+
+Source: Wang et al., "Rethinking Architecture Selection in Differentiable NAS" (DARTS-PT), ICLR
+2021, algorithm 1, and ruocwang/darts-pt. Edge after edge in a random order: each option is taken
+out alone, its weight and no other; the one without which the supernet is worst stays, and the
+supernet is tuned. Where nodes choose their inputs, those are decided last, in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.arch import SearchSpace
+from protocols.left import Left, Place
+from protocols.nets.mix import Fixed
+from protocols.search.method import EVALUATION, Method
+from protocols.search.selector import Selected, Selector
+
+if TYPE_CHECKING:
+    from protocols.search.loop import Search
+
+ACCURACY, MAGNITUDE = "accuracy", "magnitude"
+
+
+@final
+@dataclass(frozen=True)
+class Perturbation(Selector):
+    """criterion: "accuracy" on the validation half, a proxy's name, or "magnitude", which keeps the
+    option with the largest parameter (the paper's PT-Mag). tune_epochs, tune_lr: after every
+    decision, with the architecture parameters learning on. batch_size: images for a proxy.
+
+    Of equal options the first is kept. Options of a decided row weigh 1.
+    """
+
+    version: ClassVar[int] = 1
+    criterion: str = ACCURACY
+    tune_epochs: int = 5
+    tune_lr: float = 0.0025  # A tenth of the search's, in the code; a constant there.
+    batch_size: int = 64
+
+    @property
+    def uses(self) -> Sequence[tuple[str, str]]:
+        own = (ACCURACY, MAGNITUDE)
+        return () if self.criterion in own else (("proxy", self.criterion),)
+
+    def skip(self, method: Method, space: SearchSpace) -> str | None:
+        if method.is_single_path:
+            return f"{type(method).__name__} trains single paths; perturbation needs them mixed."
+        if self.criterion == MAGNITUDE and not method.learns_arch:
+            return f"{type(method).__name__} learns no parameters to take the largest of."
+        return None
+
+    def select(self, search: Search, rng: np.random.Generator) -> Selected:
+        left = search.left = Left(search.space.groups, search.net.without)
+        order: list[tuple[int, int]] = []
+        scores: list[NDArray[np.float64]] = []
+        while undecided := left.undecided():
+            for place in _next_places(left, undecided, rng):
+                found = self._missed(search, left, place, rng)
+                kept = np.argsort(found, kind="stable")[: left.take(place)]
+                options = left.options(place)
+                left.keep(place, [options[i] for i in kept])
+                order.append((place.group, place.row))
+                scores.append(found)
+            if self.tune_epochs and left.undecided():
+                search.tune(self.tune_epochs, self.tune_lr)
+        return Selected(
+            left.arch(search.space),
+            {"decided": np.array(order), "without_option": _padded(scores)},
+        )
+
+    def _missed(
+        self, search: Search, left: Left, place: Place, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Per option that is left, how good the supernet is without it; lower is more important."""
+        options = left.options(place)
+        if self.criterion == MAGNITUDE and left.groups[place.group].learned:
+            return -search.strengths()[_learned_position(left, place)][place.row][options]
+        base = search.mix(EVALUATION)
+        mixes = [search.constrained(base, (place, option)) for option in options]
+        if self.criterion in (ACCURACY, MAGNITUDE):
+            return np.array([search.accuracy(mix) for mix in mixes])
+        from protocols.probe import score_all  # Only selection by a proxy needs it.
+
+        batch = search.batches.drawn(self.batch_size, rng)
+        seed = int(rng.integers(2**31))
+        found = [
+            score_all(Fixed(search.net, mix), batch, [self.criterion], seed=seed) for mix in mixes
+        ]
+        return np.array([scored[self.criterion].value for scored in found])
+
+
+def _next_places(left: Left, undecided: Sequence[Place], rng: np.random.Generator) -> list[Place]:
+    """One random row, and one of every group with the same rows: both kinds of DARTS' cells.
+
+    Rows of which one option is taken come first.
+    """
+    open_places = [place for place in undecided if left.take(place) == 1] or undecided
+    first = open_places[int(rng.integers(len(open_places)))]
+    rows = left.groups[first.group].options
+    chosen = [first]
+    for position, group in enumerate(left.groups):
+        own = [place for place in undecided if place.group == position]
+        if position != first.group and group.options == rows and own:
+            chosen.append(own[int(rng.integers(len(own)))])
+    return chosen
+
+
+def _learned_position(left: Left, place: Place) -> int:
+    return sum(group.learned for group in left.groups[: place.group])
+
+
+def _padded(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(n_decisions, n_options), NaN past what was left."""
+    table = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row)] = row
+    return table
+
+
+SELECTOR = Perturbation()

@@ -1,0 +1,248 @@
+"""Supernet search: weights shared by all architectures are trained, then one is selected.
+
+One loop for all methods (`protocols.search.loop`), under one recipe. What the selected cell is
+worth is looked up afterwards, on every data set, and so is the cell that every epoch would give.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.arch import SearchSpace
+from harness.benchmark import Seed, sealed_truth
+from harness.engine import Outcome, Protocol, Run
+from harness.errors import HarnessError, InvalidSpec, unknown
+from harness.files import write_atomically
+from harness.registry import get
+from harness.seeds import derive
+from harness.spaces import space
+from protocols.images import NAMES, missing, open_for
+from protocols.images.on_device import DeviceImages
+from protocols.looked_up import index_of, slices_of, values_of
+from protocols.nets.mix import Supernet, learned
+from protocols.nets.supernets import has_supernet, supernet
+from protocols.options import configured
+from protocols.search.batches import Batches, halves
+from protocols.search.loop import Epoch, Search
+from protocols.search.method import Method
+from protocols.search.recipe import Recipe
+from protocols.search.selector import Selector
+from protocols.trained_networks import TRAINED
+from protocols.training import one_thread, own_chance
+
+CHECKPOINT = "search.pt"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The setting of a run; every other key is an option of the method.
+
+    dataset, images, space, truth_seed, search_seed, n_made, device: as in the protocol `untrained`.
+    network: settings of the supernet, by default those that the benchmark trained. recipe: fields
+    of `Recipe`. selector: a name or a file; selection: its options.
+    """
+
+    dataset: str
+    images: str | None = None
+    space: str | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    selector: str = "argmax"
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    truth_seed: Seed | None = None
+    search_seed: Seed | None = None
+    n_made: int = 4096
+    device: str = "cpu"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, setting: Mapping[str, Any]) -> Setting:
+        """The setting of a spec.
+
+        Raises: InvalidSpec without a data set or for values that make no sense; UnknownName.
+        """
+        if not isinstance(setting.get("dataset"), str):
+            raise InvalidSpec("supernet needs the setting dataset.", 'Set dataset = "cifar10".')
+        own = {key: value for key, value in setting.items() if key in KNOWN}
+        found = cls(**own, options={k: v for k, v in setting.items() if k not in KNOWN})
+        for name in ("network", "recipe", "selection"):
+            if not isinstance(getattr(found, name), Mapping):
+                raise InvalidSpec(f"{name} is a table, not {getattr(found, name)!r}.")
+        Recipe.read(found.recipe)
+        if found.image_name not in NAMES:
+            raise unknown("image data set", found.image_name, NAMES)
+        return found
+
+    @property
+    def image_name(self) -> str:
+        return self.dataset if self.images is None else self.images
+
+
+KNOWN = frozenset(option.name for option in fields(Setting)) - {"options"}
+
+
+@final
+class SupernetSearch(Protocol):
+    """Trains one supernet by a method and selects one architecture of it.
+
+    setting: see `Setting`. Result: arch, final_index, final_truth, values, slices and images as the
+    protocol `untrained` has them; track (epoch, arch and values for what the parameters give after
+    every epoch, from before the first); curves (per epoch from the first on: losses and accuracies
+    by phase, counts so far, seconds); counts (with the selection); search_seconds (of this process,
+    since the last checkpoint); and the selector's notes. Arrays: the strengths of each learned
+    group, (n_epochs + 1, n_rows, n_options), and the selector's.
+    """
+
+    version = 1
+    takes_method = True
+    headline = "final_truth"
+
+    def accepts(self, method: object) -> bool:
+        return isinstance(method, Method)
+
+    def uses(self, method: object, setting: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        if not isinstance(method, Method):
+            return ()
+        asked = Setting.read(setting)
+        parts = (_method(method, asked), _selector(asked))
+        return [("selector", asked.selector), *(used for part in parts for used in part.uses)]
+
+    def skip(self, run: Run) -> str | None:
+        """A reason where the method, the selector, the images or the truth do not fit."""
+        setting = Setting.read(run.setting)
+        if not self.accepts(run.method):
+            return f"{type(run.method).__name__} trains no supernet."
+        of_space = _space(run, setting)
+        if not has_supernet(of_space.name):
+            return f"There is no supernet of {of_space.name}."
+        if run.benchmark.roles and setting.dataset not in run.benchmark.roles:
+            return f"{run.benchmark.name} declares no roles for {setting.dataset!r}."
+        method, selector = _method(run.method, setting), _selector(setting)
+        try:
+            slices_of(run.benchmark, setting.truth_seed, setting.search_seed)
+        except HarnessError as error:
+            return str(error)
+        return (
+            method.skip(of_space) or selector.skip(method, of_space) or missing(setting.image_name)
+        )
+
+    def run(self, run: Run) -> Outcome:
+        setting = Setting.read(run.setting)
+        method, selector = _method(run.method, setting), _selector(setting)
+        recipe = Recipe.read(setting.recipe)
+        images = open_for(setting.dataset, setting.images, seed=run.seed, n_made=setting.n_made)
+        found = halves(images)
+        batches = Batches(DeviceImages(images, setting.device), found, recipe.batch_size, run.seed)
+        name = type(method).__name__
+        started = time.perf_counter()
+        with sealed_truth(f"the method {name} is running"), own_chance(run.seed), one_thread():
+            search = _new_search(run, setting, method, recipe, batches)
+            _resumed(search, run)
+            search.run(lambda: _keep(search, run))
+            selected = selector.select(search, derive(run.seed, "selection"))
+        seconds = time.perf_counter() - started
+        bench, of_space = run.benchmark, search.space
+        slices = slices_of(bench, setting.truth_seed, setting.search_seed)
+        values = values_of(bench, selected.arch, slices)
+        result = {
+            **selected.notes,
+            "arch": of_space.format(selected.arch),
+            "final_index": index_of(bench, selected.arch),
+            "final_truth": values[setting.dataset]["truth"] if values else None,
+            "values": values,
+            "slices": {
+                dataset: {role: str(at) for role, (at, _) in roles.items()}
+                for dataset, roles in slices.items()
+            },
+            "track": [
+                {
+                    "epoch": epoch.epoch,
+                    "arch": of_space.format(epoch.arch),
+                    "values": values_of(bench, epoch.arch, slices),
+                }
+                for epoch in search.epochs
+                if epoch.arch is not None
+            ],
+            "curves": [_told(epoch) for epoch in search.epochs[1:]],
+            "counts": asdict(search.counts),
+            "search_seconds": seconds,
+            "images": {
+                "name": setting.image_name,
+                "from": found.origin,
+                "sha256": {split: held.sha256 for split, held in images.splits.items()},
+            },
+        }
+        return Outcome(result=result, arrays={**_strengths(search), **selected.arrays})
+
+
+def _space(run: Run, setting: Setting) -> SearchSpace:
+    return space(setting.space) if setting.space else run.benchmark.space
+
+
+def _method(method: Method, setting: Setting) -> Method:
+    """With the options that the setting has. Raises: UnknownName, InvalidSpec."""
+    return configured(method, setting.options, others=KNOWN)
+
+
+def _selector(setting: Setting) -> Selector:
+    """With the options that the setting has. Raises: UnknownName, InvalidSpec."""
+    offered: Selector = get("selector", setting.selector).offer
+    return configured(offered, setting.selection)
+
+
+def _new_search(
+    run: Run, setting: Setting, method: Method, recipe: Recipe, batches: Batches
+) -> Search:
+    about = batches.images.about
+    settings = {"n_in": about.shape[0], **TRAINED.get(setting.dataset, {}), **setting.network}
+    name = _space(run, setting).name
+
+    def new_net() -> Supernet:
+        net = supernet(name, n_classes=about.n_classes, **settings)
+        return net.to(batches.images.device)
+
+    return Search(new_net, method, recipe, batches, seed=run.seed)
+
+
+def _resumed(search: Search, run: Run) -> None:
+    """Goes on after the last epoch that was kept, if there is one."""
+    path = run.scratch / CHECKPOINT
+    if path.exists():
+        search.load(torch.load(path, map_location=search.device, weights_only=True))
+
+
+def _keep(search: Search, run: Run) -> None:
+    """Keeps the state of an unfinished search; the last one stays whole whatever happens."""
+    content = io.BytesIO()
+    torch.save(search.state(), content)
+    write_atomically(run.scratch / CHECKPOINT, content.getbuffer())
+
+
+def _told(epoch: Epoch) -> dict[str, Any]:
+    """What a record says of an epoch beside its cell."""
+    return {
+        "epoch": epoch.epoch,
+        "losses": dict(epoch.losses),
+        "accuracies": dict(epoch.accuracies),
+        "counts": dict(epoch.counts),
+        "seconds": epoch.seconds,
+    }
+
+
+def _strengths(search: Search) -> dict[str, NDArray[np.float64]]:
+    """Per learned group, (n_epochs + 1, n_rows, n_options)."""
+    return {
+        f"strengths_{group.name}": np.stack([epoch.strengths[i] for epoch in search.epochs])
+        for i, group in enumerate(learned(search.space))
+    }
+
+
+PROTOCOL = SupernetSearch()

@@ -1,0 +1,430 @@
+"""Supernet methods against their formulas by other means."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from supernets_for_tests import N_CLASSES, Linear, linear_search, tiny_search
+from torch.distributions import Dirichlet, kl_divergence
+from torch.func import functional_call, grad, hessian
+
+from harness import registry
+from harness.spaces import space
+from protocols.methods.balenas import BaLeNas
+from protocols.methods.darts import Darts
+from protocols.methods.drnas import DrNas, concentration, divergence
+from protocols.methods.fairnas import fair_paths
+from protocols.methods.gdas import Gdas
+from protocols.methods.metaprox import Metaprox
+from protocols.methods.random_nas import RandomNas
+from protocols.methods.reptile import Reptile
+from protocols.methods.sdarts_rs import SdartsRs, normalised
+from protocols.methods.sotl import Sotl
+from protocols.methods.sovl import Sovl
+from protocols.nets.mix import Mix, learned, softmax_mix
+from protocols.search.hypergradients import second_order
+from protocols.search.learnt import draw_categorical
+from protocols.search.method import ARCH, WEIGHTS, Moment
+from protocols.search.mixing import dirichlet
+
+
+def first_pair(search):
+    return next(search.batches.pairs(0))
+
+
+def flat(tensors):
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+# Gradients.
+
+
+def flat_loss(search):
+    """Of one batch, as a function of all weights and all parameters in one vector each."""
+    names, shapes = zip(*((n, w.shape) for n, w in search.weights.items()), strict=True)
+    sizes = [shape.numel() for shape in shapes]
+
+    net = Linear().double()
+
+    def loss(weights, alphas, batch):
+        named = {
+            name: part.view(shape)
+            for name, part, shape in zip(names, weights.split(sizes), shapes, strict=True)
+        }
+        rows = iter(alphas.split([len(row) for row in search.rows]))
+        by = {g.name: [next(rows) for _ in g.options] for g in learned(search.space)}
+        logits = functional_call(net, named, (batch.images.double(), softmax_mix(by)))
+        return F.cross_entropy(logits, batch.labels)
+
+    return loss
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_second_order_is_the_explicit_hessian_product(momentum):
+    search = linear_search(Darts(), lr=0.3, lr_min=0.3, momentum=momentum, weight_decay=0.02)
+    pair = first_pair(search)
+    if momentum:
+        search.step_weights(pair.train, [search.mix(WEIGHTS)])
+    found = {
+        exact: flat(second_order(search, pair, search.mixer(ARCH), search.rows, exact=exact))
+        for exact in (True, False)
+    }
+
+    weights, alphas = (flat(held).double() for held in (search.weights.values(), search.rows))
+    states = search.weight_optimiser.state
+    held = [states[w]["momentum_buffer"] if momentum else 0 * w for w in search.weights.values()]
+    loss = flat_loss(search)
+    slope = grad(loss)(weights, alphas, pair.train)
+    ahead = weights - 0.3 * (slope + 0.02 * weights + momentum * flat(held).double())
+    along, direct = grad(loss, argnums=(0, 1))(ahead, alphas, pair.valid)
+    mixed = hessian(loss, argnums=(0, 1))(weights, alphas, pair.train)[0][1]
+    expected = direct - 0.3 * along @ mixed
+
+    assert torch.allclose(expected, found[True].double(), rtol=1e-4, atol=1e-7)
+    assert torch.allclose(expected, found[False].double(), rtol=0.02, atol=2e-5)
+
+
+def test_second_order_passes_count_and_leave_the_weights_alone():
+    search = linear_search(Darts(order=2))
+    pair, before = first_pair(search), flat(search.weights.values())
+
+    search.method.arch_step(search, pair)
+
+    assert torch.equal(before, flat(search.weights.values()))
+    assert search.counts.image_passes == 4 * len(pair.train)  # Ahead, valid, and either side.
+
+
+def test_sotl_of_one_step_is_first_order_on_the_training_batch():
+    sotl, darts = linear_search(Sotl(steps=1)), linear_search(Darts())
+    pair = first_pair(sotl)
+
+    sotl.method.round(sotl, [pair])
+    darts.method.round(darts, [pair._replace(valid=pair.train)])
+
+    assert torch.allclose(flat(darts.rows), flat(sotl.rows))
+    for name, weight in darts.weights.items():
+        assert torch.allclose(weight, sotl.weights[name], atol=1e-7)
+
+
+def test_sovl_of_one_step_is_first_order():
+    sovl, darts = linear_search(Sovl(steps=1)), linear_search(Darts())
+    pair = first_pair(sovl)
+
+    sovl.method.round(sovl, [pair])
+    darts.method.round(darts, [pair])
+
+    assert torch.allclose(flat(darts.rows), flat(sovl.rows))
+    for name, weight in darts.weights.items():
+        assert torch.allclose(weight, sovl.weights[name], atol=1e-7)
+
+
+def test_sotl_sums_the_direct_gradients_along_the_look_ahead():
+    search = linear_search(Sotl(steps=3), lr=0.4, clip=0.0)
+    pairs = [pair for pair, _ in zip(search.batches.pairs(0), range(3), strict=False)]
+    by_hand = linear_search(Darts(), lr=0.4, clip=0.0)
+    total = [torch.zeros_like(row) for row in by_hand.rows]
+    for pair in pairs:
+        loss = by_hand.loss(pair.train, by_hand.mix(ARCH), phase=ARCH)
+        total = [t + g for t, g in zip(total, by_hand.arch_gradient(loss), strict=True)]
+        by_hand.step_weights(pair.train, [by_hand.mix(WEIGHTS)])
+    seen = []
+    search.step_arch = seen.append
+
+    search.method.round(search, pairs)
+
+    assert torch.allclose(flat(total), flat(seen[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", ["restore", "leak"])
+def test_the_look_ahead_leaves_no_trace_but_leaked_momentum(momentum):
+    search = linear_search(Sotl(steps=2, momentum=momentum), lr=0.4, arch_lr=0.0)
+    plain = linear_search(Darts(), lr=0.4, arch_lr=0.0)
+    pairs = [pair for pair, _ in zip(search.batches.pairs(0), range(2), strict=False)]
+
+    search.method.round(search, pairs)
+    for pair in pairs:
+        plain.method.weight_step(plain, pair.train)
+
+    same = torch.allclose(flat(plain.weights.values()), flat(search.weights.values()), atol=1e-7)
+    assert same == (momentum == "restore")
+
+
+def test_the_second_pass_of_sotl_draws_the_same_noise():
+    search = linear_search(Sotl(inner="gdas", steps=2), arch_lr=0.0)
+    pairs = [pair for pair, _ in zip(search.batches.pairs(0), range(2), strict=False)]
+
+    search.method.round(search, pairs)
+    taken = search.net.taken
+    search.net.taken = []
+    replace(search.method, noise="fresh").round(search, pairs)
+
+    assert taken[:2] == taken[2:]
+    assert search.net.taken[:2] != search.net.taken[2:]
+
+
+# Mixtures.
+
+
+@pytest.mark.parametrize("name", ["nb201", "oneshot1-3", "darts"])
+def test_gdas_computes_its_single_path(name):
+    search = tiny_search(name, Gdas())
+    mix = search.mixer(ARCH)()
+    batch = first_pair(search).train
+    rows_of_one = [group.name for group in learned(search.space) if group.take == 1]
+    search.net.eval()
+
+    with torch.no_grad():
+        weightless = {n: rows for n, rows in mix.weights.items() if n not in rows_of_one}
+        expected = search.net(batch.images, Mix(weightless, mix.path))
+        found = search.net(batch.images, mix)
+
+    assert torch.allclose(expected, found, atol=1e-5)
+    for name_ in rows_of_one:
+        assert all(len(taken) == 1 for taken in mix.path[name_])
+
+
+def test_gdas_has_the_gradient_of_its_relaxation():
+    search = linear_search(Gdas())
+    at = Moment(ARCH, 0, 2)
+    mix = search.method.mix(search, search.alphas, at, np.random.default_rng(3))
+    (chosen,) = mix.path["op"][0]
+    found = torch.autograd.grad(mix.weights["op"][0][chosen], search.alphas["op"][0])[0]
+
+    row = search.alphas["op"][0].detach().double().requires_grad_()
+    noise = torch.as_tensor(np.random.default_rng(3).gumbel(size=5))
+    soft = ((row.log_softmax(0) + noise) / 10.0).softmax(0)
+    expected = torch.autograd.grad(soft[chosen], row)[0]
+
+    assert chosen == int(soft.argmax())
+    assert torch.allclose(expected, found.double(), atol=1e-6)
+
+
+def test_temperatures_lie_on_a_line():
+    at = [Moment(WEIGHTS, epoch, 5).between(10.0, 0.1) for epoch in range(5)]
+
+    assert at == pytest.approx([10.0, 7.525, 5.05, 2.575, 0.1])
+
+
+def test_dirichlet_draws_have_the_mean_of_their_concentrations():
+    row = torch.tensor([1.0, 2.0, 5.0])
+    rng = np.random.default_rng(0)
+    drawn = torch.stack([dirichlet({"op": [row]}, rng)["op"][0] for _ in range(4000)])
+
+    assert torch.allclose(drawn.mean(0), row / 8, atol=0.01)
+    assert torch.allclose(drawn.sum(1), torch.ones(4000), atol=1e-5)
+
+
+def test_the_gradient_through_dirichlet_draws_is_that_of_their_mean():
+    row = torch.tensor([1.0, 2.0, 5.0], requires_grad=True)
+    rng = np.random.default_rng(0)
+    drawn = torch.stack([dirichlet({"op": [row]}, rng)["op"][0] for _ in range(20000)])
+    found = torch.autograd.grad(drawn.mean(0)[0], row)[0]
+
+    # d (a_0 / sum a) / da, by hand.
+    assert torch.allclose(torch.tensor([7 / 64, -1 / 64, -1 / 64]), found, atol=0.01)
+
+
+def test_drnas_concentrations_and_divergence_by_hand():
+    beta = torch.tensor([0.0, 0.5, -0.5])
+    expected = torch.tensor([1.0, 1.5, np.exp(-0.5)], dtype=torch.float32)
+
+    assert torch.allclose(expected, concentration(beta))
+    assert divergence([torch.zeros(4)]).item() == pytest.approx(0.0, abs=1e-6)
+    assert divergence([beta, beta]).item() == pytest.approx(
+        2 * kl_divergence(Dirichlet(expected), Dirichlet(torch.ones(3))).item(), rel=1e-5
+    )
+
+
+def test_the_divergence_pulls_drnas_to_the_uniform_distribution():
+    search = linear_search(DrNas(kl=1e3), arch_lr=0.1, arch_weight_decay=0.0, epochs=4)
+    with torch.no_grad():
+        for row in search.rows:
+            row.copy_(torch.linspace(-1, 2, len(row)))
+    before = divergence(search.rows).item()
+
+    search.run()
+
+    assert divergence(search.rows).item() < before / 10
+
+
+def test_sdarts_rs_moves_no_weight_further_than_its_reach():
+    search = linear_search(SdartsRs())
+    plain = search.mix(ARCH).weights["op"]
+
+    for epoch, reach in ((0, 0.03), (1, 0.165)):
+        at = Moment(WEIGHTS, epoch, 2)
+        mix = search.method.mix(search, search.alphas, at, np.random.default_rng(0))
+        for row, still in zip(mix.weights["op"], plain, strict=True):
+            assert row.sum().item() == pytest.approx(1.0, abs=1e-5)
+            # Renormalising moves a weight once more, by at most as much in all.
+            assert (row - still).abs().max().item() < 2.2 * reach
+    assert any(
+        not torch.allclose(row, still) for row, still in zip(mix.weights["op"], plain, strict=True)
+    )
+
+
+def test_a_row_that_is_disturbed_to_nothing_keeps_its_largest():
+    assert normalised(torch.tensor([-0.2, -0.1, -0.3])).tolist() == [0.0, 1.0, 0.0]
+    assert normalised(torch.tensor([0.5, -0.1, 1.5])).tolist() == pytest.approx([1 / 3, 0, 2 / 3])
+
+
+@pytest.mark.parametrize("name", ["nb201", "darts"])
+def test_fair_paths_use_every_option_of_every_row_once(name):
+    of_space = space(name)
+    paths = fair_paths(of_space, np.random.default_rng(0))
+
+    for group in learned(of_space):
+        for row, options in enumerate(group.options):
+            used = sorted(path[group.name][row][0] for path in paths)
+            assert used == list(range(len(options)))
+    for group in of_space.groups:
+        if not group.learned:
+            assert all(path[group.name] == paths[0][group.name] for path in paths)
+
+
+def test_a_fair_step_is_one_step_by_the_mean_of_the_losses():
+    search = linear_search(registry.get("method", "fairnas").offer, clip=0.0, weight_decay=0.0)
+    batch, before = first_pair(search).train, flat(search.weights.values())
+    seen = []
+    loss = search.loss
+    search.loss = lambda *a, **k: seen.append(loss(*a, **k)) or seen[-1]
+
+    search.method.weight_step(search, batch)
+
+    assert len(seen) == 5
+    assert search.counts.weight_steps == 1
+    slopes = flat([weight.grad for weight in search.weights.values()])
+    assert torch.allclose(before - search.lr * slopes, flat(search.weights.values()), atol=1e-7)
+
+
+# Inner loops.
+
+
+def test_reptile_of_one_inner_step_is_a_shorter_step():
+    plain, reptile = (
+        linear_search(method, lr=0.4, momentum=0.0)
+        for method in (RandomNas(), Reptile(n_inner=1, outer=0.25))
+    )
+    batch, before = first_pair(plain).train, flat(plain.weights.values())
+
+    for search in (plain, reptile):
+        search.method.weight_step(search, batch)
+
+    moved = flat(plain.weights.values()) - before
+    assert moved.abs().max() > 0
+    assert torch.allclose(before + 0.25 * moved, flat(reptile.weights.values()), atol=1e-7)
+
+
+def test_metaprox_without_a_penalty_is_reptile_and_with_one_goes_less_far():
+    way = {}
+    for method in (Reptile(), Metaprox(proximal=0.0), Metaprox(proximal=5.0)):
+        search = linear_search(method, lr=0.1, clip=0.0, momentum=0.0)
+        before = flat(search.weights.values())
+        search.method.weight_step(search, first_pair(search).train)
+        way[method] = flat(search.weights.values()) - before
+
+    reptile, free, held = way.values()
+    assert torch.equal(reptile, free)
+    assert held.norm() < reptile.norm()
+
+
+def test_the_penalty_of_metaprox_by_hand():
+    search = linear_search(
+        Metaprox(n_inner=2, proximal=3.0), lr=0.1, clip=0.0, momentum=0.0, weight_decay=0.0
+    )
+    batch = first_pair(search).train
+    start = {name: w.detach().clone() for name, w in search.weights.items()}
+    noise = search.noise_state
+    mix = search.mix(WEIGHTS)
+    search.noise_state = noise
+    expected = dict(start)
+    for _ in range(2):
+        leaves = {name: w.clone().requires_grad_() for name, w in expected.items()}
+        logits = functional_call(search.net, leaves, (batch.images, mix))
+        slopes = torch.autograd.grad(
+            F.cross_entropy(logits, batch.labels), list(leaves.values()), materialize_grads=True
+        )
+        expected = {
+            name: w - 0.1 * (g + 3.0 * (w - start[name]))
+            for (name, w), g in zip(expected.items(), slopes, strict=True)
+        }
+
+    search.method.weight_step(search, batch)
+
+    for name, weight in search.weights.items():
+        assert torch.allclose(expected[name], weight, atol=1e-6)
+
+
+# BaLeNAS.
+
+
+def scripted(method, gradients):
+    """A search whose draws have these gradients, one list of numbers a draw."""
+    search = linear_search(method, arch_lr=0.1, arch_beta1=0.5, arch_beta2=0.9)
+    left = iter(gradients)
+    sizes = [len(row) for row in search.rows]
+    object.__setattr__(
+        method, "_slopes", lambda search, pair: list(torch.tensor(next(left)).split(sizes))
+    )
+    return search
+
+
+def test_two_steps_of_vadam_by_hand():
+    search = linear_search(BaLeNas())
+    n = sum(len(row) for row in search.rows)
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(4, n)).astype(np.float32)
+    search = scripted(BaLeNas(samples=2, decay=0.01), draws.tolist())
+    mean = flat(search.rows).double().numpy()
+
+    for _ in range(2):
+        search.method.arch_step(search, None)
+
+    m = s = 0.0
+    for step, pair in enumerate((draws[:2], draws[2:]), start=1):
+        m = 0.5 * m + 0.5 * (pair.mean(0) + 0.01 * mean)
+        s = 0.9 * s + 0.1 * (pair**2).mean(0)
+        mean = mean - 0.1 * (m / (1 - 0.5**step)) / (np.sqrt(s / (1 - 0.9**step)) + 0.01)
+    assert np.allclose(mean, flat(search.rows).numpy(), atol=1e-5)
+    spread = flat(search.method.deviations(search)).numpy()
+    assert np.allclose(1 / np.sqrt(32 * (s + 0.01)), spread, rtol=1e-5)
+
+
+def test_two_steps_of_the_printed_equations_by_hand():
+    search = linear_search(BaLeNas())
+    n = sum(len(row) for row in search.rows)
+    draws = np.random.default_rng(0).normal(size=(2, n)).astype(np.float32)
+    search = scripted(BaLeNas(decay=0.01, printed=True), draws.tolist())
+    mean = before = flat(search.rows).double().numpy()
+
+    for _ in range(2):
+        search.method.arch_step(search, None)
+
+    s = np.zeros(n)
+    for g in draws:
+        old, s = s + 0.01, 0.9 * s + 0.1 * g**2
+        step = -0.1 * (g + 0.01 * mean) / (s + 0.01) + 0.5 * old / (s + 0.01) * (mean - before)
+        mean, before = mean + step, mean
+    assert np.allclose(mean, flat(search.rows).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_draws_of_balenas_have_the_spread_of_the_prior():
+    search = linear_search(BaLeNas(decay=1e-3, n_data=25_000))
+
+    assert flat(search.method.deviations(search)).tolist() == pytest.approx([0.2] * 30)
+    archs = search.method.draw(search, np.random.default_rng(0), 200)
+    assert len(set(archs)) > 150
+
+
+def test_draws_follow_the_softmax_of_the_parameters():
+    search = linear_search(Gdas())
+    with torch.no_grad():
+        search.rows[0].copy_(torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5]))
+    archs = draw_categorical(search, np.random.default_rng(0), 4000)
+    counts = np.bincount([arch.code[0] for arch in archs], minlength=5) / 4000
+    expected = search.rows[0].detach().softmax(0).numpy()
+
+    assert np.allclose(expected, counts, atol=0.03)
+    assert N_CLASSES == 5

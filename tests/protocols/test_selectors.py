@@ -1,0 +1,236 @@
+"""How a supernet becomes an architecture."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from supernets_for_tests import linear_search, tiny_search
+
+from harness import registry
+from harness.spaces import space
+from protocols.left import Left, Place
+from protocols.methods.balenas import BaLeNas
+from protocols.methods.darts import Darts
+from protocols.methods.fixed_alpha import FixedAlpha
+from protocols.methods.gdas import Gdas
+from protocols.methods.random_nas import RandomNas
+from protocols.nets.mix import path_mix
+from protocols.search.method import EVALUATION, Method
+from protocols.search.selector import Selector
+from protocols.selectors.argmax import Argmax
+from protocols.selectors.best_of_n import BestOfN
+from protocols.selectors.best_of_proxy import BestOfProxy
+from protocols.selectors.evolution import Evolution, crossed
+from protocols.selectors.perturbation import Perturbation
+
+PLANTED = (3, 1, 4, 0, 2, 3)
+SMALL = {
+    "argmax": {},
+    "best_of_n": {"n": 3, "n_batches": 1},
+    "best_of_proxy": {"n": 2, "batch_size": 4},
+    "evolution": {"population": 4, "n_generations": 2, "n_best": 2, "n_batches": 1},
+    "perturbation": {"tune_epochs": 0},
+}
+METHODS = [
+    name
+    for name in registry.names("method")
+    if isinstance(registry.get("method", name).offer, Method)
+]
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def planted(method):
+    """A search whose accuracy is the share of planted options that a mix still has, in percent."""
+    search = linear_search(method)
+
+    def accuracy(mix, n_batches=None):
+        taken = mix.taken(search.space.groups[0])
+        search.asked.append(taken)
+        return 100 * sum(p in row for p, row in zip(PLANTED, taken, strict=True)) / 6
+
+    search.accuracy, search.asked = accuracy, []
+    return search
+
+
+@pytest.mark.parametrize("tune_epochs", [0, 1])
+def test_perturbation_finds_what_is_planted(tune_epochs):
+    search = planted(FixedAlpha())
+
+    found = Perturbation(tune_epochs=tune_epochs).select(search, rng())
+
+    assert found.arch.code == PLANTED
+    assert len(search.asked) == 6 * 5
+    assert found.arrays["without_option"].shape == (6, 5)
+    assert sorted(found.arrays["decided"][:, 1].tolist()) == list(range(6))
+    # After the last decision there is nothing to tune for.
+    assert search.counts.weight_steps == 5 * tune_epochs * search.batches.n_steps
+
+
+def test_perturbation_takes_out_one_option_and_keeps_decided_rows():
+    search = planted(FixedAlpha())
+    Perturbation(tune_epochs=0).select(search, rng())
+
+    for position, taken in enumerate(search.asked):
+        sizes = sorted(len(row) for row in taken)
+        decided = position // 5
+        assert sizes == [1] * decided + [4] + [5] * (5 - decided)
+
+
+def test_perturbation_keeps_the_other_weights_as_they_are():
+    search = linear_search(Darts())
+    base = search.mix(EVALUATION)
+    search.left = Left(search.space.groups)
+    search.left.keep(Place(0, 1), [2])
+
+    mix = search.constrained(base, (Place(0, 0), 4))
+
+    assert torch.equal(base.weights["op"][0], mix.weights["op"][0])
+    assert mix.path["op"][0] == (0, 1, 2, 3)
+    assert mix.path["op"][1] == (2,)
+    assert mix.weights["op"][1][2].item() == 1
+
+
+def test_magnitude_keeps_the_largest_parameters():
+    search = linear_search(Darts())
+    expected = search.space.discretise(search.strengths())
+
+    assert Perturbation(criterion="magnitude", tune_epochs=0).select(search, rng()).arch == expected
+
+
+def test_of_equal_options_the_first_stays():
+    search = linear_search(FixedAlpha())
+
+    # The norm of the weights does not depend on the mix.
+    found = Perturbation(criterion="l2_norm", tune_epochs=0).select(search, rng())
+
+    assert found.arch.code == (0,) * 6
+
+
+def test_both_kinds_of_darts_cells_are_decided_side_by_side_and_inputs_last():
+    search = tiny_search("darts", FixedAlpha())
+    search.accuracy = lambda mix, n_batches=None: 0.0
+
+    order = Perturbation(tune_epochs=0).select(search, rng()).arrays["decided"]
+
+    groups = [search.space.groups[g] for g, _ in order]
+    assert [group.take for group in groups] == [1] * 28 + [2] * 6
+    assert all(
+        {a, b} == {0, order[1][0]} or a != b
+        for (a, _), (b, _) in zip(order[:28:2], order[1:28:2], strict=True)
+    )
+
+
+def test_best_of_n_keeps_the_draw_that_the_supernet_finds_best():
+    search = planted(RandomNas())
+
+    found = BestOfN(n=30).select(search, rng())
+
+    archs = [search.space.sample(generator) for generator in [rng()] for _ in range(30)]
+    hits = [sum(a == b for a, b in zip(arch.code, PLANTED, strict=True)) for arch in archs]
+    assert found.arch == archs[int(np.argmax(hits))]
+    assert found.arrays["drawn_accuracy"].tolist() == pytest.approx([100 * h / 6 for h in hits])
+
+
+def test_best_of_proxy_scores_new_networks_and_not_the_supernet():
+    search = tiny_search("nb201", BaLeNas())
+    before = {name: held.clone() for name, held in search.net.state_dict().items()}
+
+    found = BestOfProxy(n=6).select(search, rng())
+
+    best = int(found.arrays["drawn_score"].argmax())
+    assert found.arch.code == tuple(found.arrays["drawn"][best])
+    with torch.no_grad():
+        for weight in search.weights.values():
+            weight.zero_()
+    again = BestOfProxy(n=6).select(search, rng())
+    assert again.arrays["drawn_score"].tolist() == found.arrays["drawn_score"].tolist()
+    assert set(before) == set(search.net.state_dict())
+
+
+def test_synflow_of_a_single_path_is_that_of_its_own_network():
+    from protocols.nets.mix import Fixed
+    from protocols.probe import score_all
+
+    search = tiny_search("nb201", RandomNas())
+    batch = search.batches.drawn(4, rng())
+    arch = search.space.parse(
+        "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
+    )
+    # Of three nodes in a row only the second and third edge reach the output.
+    net = Fixed(search.net, path_mix(search.space, arch))
+
+    whole = score_all(net, batch, ["synflow"], seed=0)["synflow"].value
+
+    with torch.no_grad():
+        for name, weight in search.weights.items():
+            if ".edges." in name and not any(
+                part in name for part in ("edges.1.ops.3", "edges.5.ops.2")
+            ):
+                weight.zero_()
+    assert score_all(net, batch, ["synflow"], seed=0)["synflow"].value == pytest.approx(whole)
+
+
+def test_evolution_measures_nothing_twice_and_improves():
+    search = planted(RandomNas())
+
+    found = Evolution(population=20, n_generations=8).select(search, rng())
+
+    measured = [tuple(code) for code in found.arrays["measured"].tolist()]
+    assert len(set(measured)) == len(measured) == len(search.asked)
+    accuracies = found.arrays["measured_accuracy"]
+    assert accuracies.max() > accuracies[:20].max()
+    assert found.arch.code == measured[int(accuracies.argmax())]
+
+
+@pytest.mark.parametrize("name", ["nb201", "oneshot1-3", "darts"])
+def test_a_crossed_architecture_takes_each_row_from_one_of_two(name):
+    of_space = space(name)
+    one, other = of_space.sample(rng(0)), of_space.sample(rng(1))
+
+    child = crossed(of_space, one, other, 0.5, rng(2))
+
+    start = 0
+    for _, take in of_space.rows:
+        part = child.code[start : start + take]
+        assert part in (one.code[start : start + take], other.code[start : start + take])
+        start += take
+    assert crossed(of_space, one, other, 0.0, rng()) == one
+    assert crossed(of_space, one, other, 1.0, rng()) == other
+
+
+def test_pairs_that_make_no_sense_say_why():
+    nb201 = space("nb201")
+
+    assert "RandomNas learns no architecture parameters" in Argmax().skip(RandomNas(), nb201)
+    assert "Gdas trains single paths" in Perturbation().skip(Gdas(), nb201)
+    assert "FixedAlpha learns no" in Perturbation(criterion="magnitude").skip(FixedAlpha(), nb201)
+    assert Argmax().skip(Darts(), nb201) is None
+    assert Perturbation().uses == ()
+    assert Perturbation(criterion="synflow").uses == (("proxy", "synflow"),)
+
+
+@pytest.mark.parametrize("selector", sorted(SMALL))
+@pytest.mark.parametrize("name", METHODS)
+def test_every_pair_selects_a_cell_of_the_space_or_says_why_not(name, selector):
+    method = registry.get("method", name).offer
+    offered = registry.get("selector", selector).offer
+    assert isinstance(offered, Selector)
+    rule = replace(offered, **SMALL[selector])
+    spaces = [s for s in ("oneshot1-3", "nb201") if method.skip(space(s)) is None]
+    if reason := rule.skip(method, space(spaces[0])):
+        assert type(method).__name__ in reason
+        return
+    search = tiny_search(spaces[0], method, epochs=1)
+    search.run()
+
+    found = rule.select(search, rng())
+
+    assert search.space.arch(found.arch.code) == found.arch
+
+
+def test_all_selectors_are_tried_here():
+    assert sorted(SMALL) == registry.names("selector")

@@ -1,0 +1,209 @@
+"""The protocol of supernet search, on the benchmark that ships."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness import load, store
+from harness.engine import execute, identity_of, run_all
+from harness.errors import InvalidSpec, UnknownName
+from harness.record import DONE, FAILED, SKIPPED, RunSpec
+from protocols import supernet as protocol
+from protocols.search.loop import Search
+
+DATASET = "cluttered-digits"
+SMALL = {
+    "dataset": DATASET,
+    "truth_seed": "mean",
+    "search_seed": "mean",
+    "network": {"channels": 2, "n_cells": 1},
+    "recipe": {"epochs": 2, "batch_size": 200},
+}
+
+
+def spec(method="darts", seed=0, **changed):
+    return RunSpec("supernet", "mini201", seed, method, {**SMALL, **changed})
+
+
+def test_a_run_holds_every_epoch_and_what_its_cell_is_worth(home):
+    record = execute(spec())
+
+    assert record.status == DONE, record.reason
+    result, bench = record.result, load("mini201")
+    assert [at["epoch"] for at in result["track"]] == [0, 1, 2]
+    assert result["track"][-1]["arch"] == result["arch"]
+    assert record.array("strengths_op").shape == (3, 6, 5)
+    for at, strengths in zip(result["track"], record.array("strengths_op"), strict=True):
+        arch = bench.space.discretise([strengths])
+        assert at["arch"] == bench.space.format(arch)
+        value = at["values"][DATASET]["truth"]
+        if value is not None:
+            truth = bench.query(arch, bench.roles[DATASET].truth, seed="mean").value
+            assert value == pytest.approx(truth)
+    # 1,000 training images in batches of 200, each beside one of the validation images.
+    assert result["counts"] == {
+        "image_passes": 4000,
+        "weight_steps": 10,
+        "arch_steps": 10,
+        "evaluated": 0,
+    }
+    assert [at["counts"]["image_passes"] for at in result["curves"]] == [2000, 4000]
+    assert set(result["curves"][0]["losses"]) == {"weights", "arch"}
+    assert result["images"]["from"] == "own split"
+
+
+def interrupted(monkeypatch, after):
+    """Lets a search die after so many epochs."""
+    run = Search.run
+
+    def dying(search, after_epoch):
+        def after_each():
+            after_epoch()
+            if search.epoch == after:
+                raise RuntimeError("the machine went away")
+
+        run(search, after_each)
+
+    monkeypatch.setattr(Search, "run", dying)
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(home, monkeypatch):
+    whole = execute(spec(seed=1))
+    expected = dict(whole.result), whole.array("strengths_op")
+    for file in (store.home() / "runs").rglob("*.json"):
+        file.unlink()
+    with monkeypatch.context() as patch:
+        interrupted(patch, 1)
+        failed = execute(spec(seed=1))
+    assert failed.status == FAILED
+    assert "the machine went away" in failed.reason
+    (kept,) = (store.home() / "unfinished").iterdir()
+    epochs = []
+    run_epoch = Search.run_epoch
+    monkeypatch.setattr(
+        Search, "run_epoch", lambda self: epochs.append(self.epoch) or run_epoch(self)
+    )
+
+    found = execute(spec(seed=1))
+
+    assert epochs == [1]
+    assert found.status == DONE
+    assert not kept.exists()
+    assert np.array_equal(expected[1], found.array("strengths_op"))
+    timed = ("search_seconds", "curves")
+    assert {k: v for k, v in expected[0].items() if k not in timed} == {
+        k: v for k, v in found.result.items() if k not in timed
+    }
+
+
+def test_the_same_seed_in_another_process_gives_the_same_bits(home):
+    here = execute(spec()).array("strengths_op")
+    script = (
+        "import json; from harness.engine import execute; from harness.record import RunSpec\n"
+        f"spec = RunSpec('supernet', 'mini201', 0, 'darts', json.loads({json.dumps(SMALL)!r}))\n"
+        "print(execute(spec).array('strengths_op').tobytes().hex())\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert answer.stdout.strip() == here.tobytes().hex()
+
+
+def test_a_run_without_a_table_searches_and_looks_nothing_up(home):
+    setting = {
+        **SMALL,
+        "network": {"channels": 8, "n_cells": 3},
+        "recipe": {"epochs": 1, "batch_size": 500},
+    }
+    record = execute(RunSpec("supernet", "no-table:oneshot1-3", 0, "gdas", setting))
+
+    assert record.status == DONE, record.reason
+    assert record.result["values"] == {}
+    assert record.result["final_truth"] is None
+    assert len(record.result["track"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "changed", "reason"),
+    [
+        ("random_nas", {}, "learns no"),
+        ("random_nas", {"selector": "perturbation"}, "single paths"),
+        ("freedarts", {}, "trains no supernet"),
+        ("darts", {"dataset": "cifar10"}, "declares no roles for 'cifar10'"),
+        ("darts", {"truth_seed": 7}, "There is no seed 7"),
+        ("darts", {"images": "svhn"}, "train_32x32.mat"),
+    ],
+)
+def test_what_is_impossible_says_why(home, monkeypatch, method, changed, reason):
+    monkeypatch.setenv("NAS_HARNESS_DATA", str(home))
+
+    record = execute(spec(method, **changed))
+
+    assert record.status == SKIPPED
+    assert reason in record.reason
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"selector": "argmin"}, UnknownName),
+        ({"ordr": 2}, UnknownName),
+        ({"order": "2"}, InvalidSpec),
+        ({"recipe": {"epochs": 0}}, InvalidSpec),
+        ({"selection": {"n": 3}}, UnknownName),
+        ({"network": 3}, InvalidSpec),
+    ],
+)
+def test_wrong_settings_are_errors_that_name_the_right_ones(home, changed, error):
+    with pytest.raises(error):
+        run_all([spec(**changed)])
+
+
+def test_versions_of_selector_and_inner_method_are_part_of_the_identity(home):
+    setting = {"selector": "best_of_proxy", "inner": "gdas"}
+    versions = identity_of(spec("sotl", **setting))["versions"]
+
+    assert versions["selector best_of_proxy"] == 1
+    assert versions["method gdas"] == 1
+    assert versions["proxy synflow"] >= 2
+
+
+def test_a_loss_that_is_no_number_is_a_failed_record(home):
+    recipe = {**SMALL["recipe"], "lr": 1e30, "lr_min": 1e30, "clip": 0.0}
+
+    record = execute(spec(recipe=recipe))
+
+    assert record.status == FAILED
+    assert "in epoch" in record.reason
+
+
+def test_a_method_may_not_look_at_the_truth(home, tmp_path):
+    file = tmp_path / "peeking.py"
+    file.write_text(
+        "from dataclasses import dataclass\n"
+        "from harness import load\n"
+        "from protocols.nets.mix import softmax_mix\n"
+        "from protocols.search.method import Method\n"
+        "@dataclass(frozen=True)\n"
+        "class Peeking(Method):\n"
+        "    version = 1\n"
+        "    def mix(self, search, alphas, at, rng):\n"
+        f"        bench = load('mini201'); truth = bench.roles[{DATASET!r}].truth\n"
+        "        bench.column(truth, seed='mean')\n"
+        "        return softmax_mix(alphas)\n"
+        "METHOD = Peeking()\n"
+    )
+
+    record = execute(replace(spec(), method=str(file)))
+
+    assert record.status == FAILED
+    assert "is sealed: the method Peeking is running" in record.reason
+
+
+def test_the_setting_says_what_can_be_set():
+    assert {"recipe", "selector", "selection", "network"} <= protocol.KNOWN
