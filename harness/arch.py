@@ -134,6 +134,10 @@ class SearchSpace(ABC):
                 code.extend(sorted(int(i) for i in best))
         return Arch(self.name, tuple(code))
 
+    def fed_by(self, group: str, row: int) -> tuple[str, int] | None:
+        """The unlearned group and the option of it that let a row be used; None: it always is."""
+        return None
+
     @abstractmethod
     def parse(self, text: str) -> Arch:
         """The architecture that the text names.

@@ -33,6 +33,17 @@ class Left:
             for group in groups
         ]
 
+    @classmethod
+    def of_state(cls, groups: Sequence[Choice], state: Sequence[Sequence[Sequence[int]]]) -> Left:
+        """What `state` was taken from."""
+        made = cls(groups)
+        made._left = [[list(row) for row in rows] for rows in state]
+        return made
+
+    def state(self) -> list[list[list[int]]]:
+        """Per group and row, the options that are left."""
+        return [[list(row) for row in rows] for rows in self._left]
+
     def places(self) -> list[Place]:
         """All rows in order."""
         return [Place(g, r) for g, rows in enumerate(self._left) for r in range(len(rows))]

@@ -242,6 +242,11 @@ class DartsSpace(SearchSpace):
         cells = zip(CELL_TYPES, self.groups, strict=False)
         return self._build([_strongest(cell, group.options, values) for cell, group in cells])
 
+    def fed_by(self, group: str, row: int) -> tuple[str, int] | None:
+        node, source = EDGES[row]
+        inputs = f"inputs_{group.removeprefix('op_')}_{node}"
+        return (inputs, source) if inputs in {held.name for held in self.groups} else None
+
     def neighbours(self, arch: Arch) -> list[Arch]:
         """All architectures that differ in one input's operation or in one input's source.
 

@@ -21,7 +21,7 @@ from harness.arch import Arch
 from protocols.nets.mix import Mix, learned, softmax_mix
 from protocols.search.batches import Pair
 from protocols.search.hypergradients import second_order
-from protocols.search.learnt import discretised
+from protocols.search.learnt import discretised, softmax
 from protocols.search.method import ARCH, Alphas, Method, Moment
 from protocols.search.mixing import as_row
 
@@ -78,7 +78,7 @@ class BaLeNas(Method):
             discretised(
                 search,
                 [
-                    mean + spread * rng.standard_normal(len(mean))
+                    softmax(mean + spread * rng.standard_normal(len(mean)))
                     for mean, spread in zip(means, spreads, strict=True)
                 ],
             )

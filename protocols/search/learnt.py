@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +23,7 @@ Rows = Sequence[NDArray[np.float64]]
 
 def draw_categorical(search: Search, rng: np.random.Generator, n: int) -> list[Arch]:
     """Every row's options by their softmax, as many as the row takes: by the Gumbel-top-k trick."""
-    return draw_strengths(search, n, lambda row: row + rng.gumbel(size=len(row)))
+    return draw_strengths(search, n, lambda row: softmax(row + rng.gumbel(size=len(row))))
 
 
 def draw_strengths(
@@ -42,3 +44,60 @@ def discretised(search: Search, rows: Rows) -> Arch:
     return search.space.discretise(
         as_strengths(search.space, [torch.as_tensor(row) for row in rows])
     )
+
+
+def most_probable(search: Search, n: int) -> list[Arch]:
+    """The n architectures of the highest probability, rows independent, the most probable first.
+
+    Of a row that takes several options, their weights multiply. Choices that are not learned are
+    the space's own.
+    """
+    ranked = [
+        sorted(
+            (
+                (float(sum(logs[i] for i in chosen)), chosen)
+                for chosen in combinations(range(len(logs)), take)
+            ),
+            reverse=True,
+        )
+        for logs, take in _log_rows(search)
+    ]
+    best = tuple([0] * len(ranked))
+    queue, seen, found = [(-_total(ranked, best), best)], {best}, dict[Arch, None]()
+    while queue and len(found) < n:
+        _, places = heappop(queue)
+        found.setdefault(_arch_at(search, ranked, places))
+        for row in range(len(places)):
+            worse = (*places[:row], places[row] + 1, *places[row + 1 :])
+            if worse[row] < len(ranked[row]) and worse not in seen:
+                seen.add(worse)
+                heappush(queue, (-_total(ranked, worse), worse))
+    return list(found)
+
+
+Ranked = Sequence[Sequence[tuple[float, tuple[int, ...]]]]
+
+
+def _log_rows(search: Search) -> list[tuple[NDArray[np.float64], int]]:
+    takes = [group.take for group in learned(search.space) for _ in group.options]
+    logs = [row.detach().cpu().double().log_softmax(dim=0).numpy() for row in search.rows]
+    return list(zip(logs, takes, strict=True))
+
+
+def _total(ranked: Ranked, places: Sequence[int]) -> float:
+    return sum(row[place][0] for row, place in zip(ranked, places, strict=True))
+
+
+def _arch_at(search: Search, ranked: Ranked, places: Sequence[int]) -> Arch:
+    rows = []
+    for parameters, row, place in zip(search.rows, ranked, places, strict=True):
+        strengths = np.zeros(len(parameters))
+        strengths[list(row[place][1])] = 1.0
+        rows.append(strengths)
+    return discretised(search, rows)
+
+
+def softmax(row: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Positive weights of sum 1."""
+    weights: NDArray[np.float64] = np.exp(row - row.max())
+    return weights / weights.sum()

@@ -83,10 +83,10 @@ class Search:
     """A supernet and its architecture parameters while a method trains them.
 
     space, net, recipe, method, batches: as given. left: the options that all mixes are held to,
-    None for all; a selector sets it. alphas: the parameters, per learned group and row. memory:
-    whatever else a method must remember; it must be made of what torch.save keeps. counts, epochs:
-    what was spent and found so far. Randomness depends on the seed and the epoch alone, so that a
-    search can be taken up after any epoch.
+    None for all; a selector sets it, or a method that decides on the way. alphas: the parameters,
+    per learned group and row. memory: whatever else a method must remember; it must be made of what
+    torch.save keeps. counts, epochs: what was spent and found so far. Randomness depends on the
+    seed and the epoch alone, so that a search can be taken up after any epoch.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Search:
         self.memory: dict[str, Any] = {}
         self.counts = Counts()
         self.epochs: list[Epoch] = []
-        self._seed = seed
+        self.seed = seed
         self._is_traced = False
         self._n_tuned = 0
         self.left: Left | None = None
@@ -291,12 +291,34 @@ class Search:
             return self._new_net()
 
     def strengths(self) -> Strengths:
-        """Per learned group (n_rows, n_options): the parameters, NaN past a short row."""
-        return as_strengths(self.space, [row.detach() for row in self.rows])
+        """Per learned group (n_rows, n_options): the softmax of every row, NaN past a short one."""
+        return as_strengths(self.space, [row.detach().softmax(dim=0) for row in self.rows])
 
     def arch(self) -> Arch | None:
-        """What the space makes of the strengths; None where nothing learns."""
-        return self.space.discretise(self.strengths()) if self.method.learns_arch else None
+        """What the space makes of the strengths of what is left; None where nothing learns."""
+        if not self.method.learns_arch:
+            return None
+        strengths = self.strengths()
+        if self.left is None:
+            return self.space.discretise(strengths)
+        kept, softmax = self.left.kept(), iter(strengths)
+        return self.space.discretise(
+            [
+                np.where(block, next(softmax), 0.0) if group.learned else block.astype(np.float64)
+                for group, block in zip(self.space.groups, kept, strict=True)
+            ]
+        )
+
+    @torch.no_grad()
+    def batch_accuracy(self, batch: Labelled, mix: Mix) -> float:
+        """Percent of one batch under a mix, by the batch's own statistics."""
+        kept = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        self.net.train()
+        right = (self.net(batch.images, mix).argmax(dim=1) == batch.labels).sum()
+        for name, buffer in self.net.named_buffers():
+            buffer.copy_(kept[name])
+        self.counts.evaluated += len(batch)
+        return 100 * float(right) / len(batch)
 
     @torch.no_grad()
     def accuracy(self, mix: Mix, n_batches: int | None = None) -> float:
@@ -365,6 +387,7 @@ class Search:
             "weight_optimiser": self.weight_optimiser.state_dict(),
             "arch_optimiser": self.arch_optimiser.state_dict(),
             "memory": self.memory,
+            "left": None if self.left is None else self.left.state(),
             "counts": asdict(self.counts),
             "epochs": [epoch.state() for epoch in self.epochs],
         }
@@ -378,12 +401,14 @@ class Search:
         self.weight_optimiser.load_state_dict(state["weight_optimiser"])
         self.arch_optimiser.load_state_dict(state["arch_optimiser"])
         self.memory = state["memory"]
+        if state["left"] is not None:
+            self.left = Left.of_state(self.space.groups, state["left"])
         self.counts = Counts(**state["counts"])
         self.epochs = [Epoch.of_state(self.space, held) for held in state["epochs"]]
 
     def _begin(self, epoch: int) -> None:
         """The random numbers and sums of an epoch, counted from 0."""
-        self._noise = derive(self._seed, "noise", str(epoch))
+        self._noise = derive(self.seed, "noise", str(epoch))
         self._sums = {phase: torch.zeros(N_SUMS, device=self.device) for phase in (WEIGHTS, ARCH)}
 
     def _train(self, epoch: int, lr: float) -> dict[str, list[float]]:
@@ -395,9 +420,10 @@ class Search:
         for group in self.weight_optimiser.param_groups:
             group["lr"] = lr
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(int(derive(self._seed, "torch", str(epoch)).integers(2**63)))
+            torch.manual_seed(int(derive(self.seed, "torch", str(epoch)).integers(2**63)))
             for pairs in _blocks(self.batches.pairs(epoch), self.method.block):
                 self.method.round(self, pairs)
+            self.method.end_epoch(self)
         sums: dict[str, list[float]] = {name: held.tolist() for name, held in self._sums.items()}
         for phase, (_, _, loss) in sums.items():
             if not np.isfinite(loss):

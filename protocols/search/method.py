@@ -102,6 +102,10 @@ class Method(ABC):
         """One step of the weights: by default, down the training loss under one mix."""
         search.step_weights(batch, [search.mix(WEIGHTS)])
 
+    def end_epoch(self, search: Search) -> None:
+        """What is done after the batches of an epoch: by default, nothing."""
+        return
+
     def arch_optimiser(self, rows: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
         """What `search.step_arch` steps by: by default, DARTS' Adam."""
         return torch.optim.Adam(

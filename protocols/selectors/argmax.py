@@ -34,7 +34,9 @@ class Argmax(Selector):
         return None
 
     def select(self, search: Search, rng: np.random.Generator) -> Selected:
-        return Selected(search.space.discretise(search.strengths()))
+        arch = search.arch()
+        assert arch is not None
+        return Selected(arch)
 
 
 SELECTOR = Argmax()

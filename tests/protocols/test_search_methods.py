@@ -12,20 +12,23 @@ from torch.func import functional_call, grad, hessian
 
 from harness import registry
 from harness.spaces import space
+from protocols.left import Place
 from protocols.methods.balenas import BaLeNas
 from protocols.methods.darts import Darts
 from protocols.methods.drnas import DrNas, concentration, divergence
+from protocols.methods.enas import Controller, Enas
 from protocols.methods.fairnas import fair_paths
 from protocols.methods.gdas import Gdas
 from protocols.methods.metaprox import Metaprox
 from protocols.methods.random_nas import RandomNas
 from protocols.methods.reptile import Reptile
 from protocols.methods.sdarts_rs import SdartsRs, normalised
+from protocols.methods.sgas import Sgas, certainty, scaled
 from protocols.methods.sotl import Sotl
 from protocols.methods.sovl import Sovl
 from protocols.nets.mix import Mix, learned, softmax_mix
 from protocols.search.hypergradients import second_order
-from protocols.search.learnt import draw_categorical
+from protocols.search.learnt import draw_categorical, most_probable
 from protocols.search.method import ARCH, WEIGHTS, Moment
 from protocols.search.mixing import dirichlet
 
@@ -428,3 +431,111 @@ def test_draws_follow_the_softmax_of_the_parameters():
 
     assert np.allclose(expected, counts, atol=0.03)
     assert N_CLASSES == 5
+
+
+# Decisions on the way, and controllers.
+
+
+def test_edges_of_darts_cells_are_compared_by_their_softmax():
+    search = tiny_search("darts", Darts())
+    with torch.no_grad():
+        for row in search.rows:
+            row.zero_()
+        # Of node 5's five inputs two have large parameters throughout, and no preference.
+        for edge in (9, 10):
+            search.alphas["op_normal"][edge].fill_(5.0)
+        for edge, option in ((11, 4), (12, 5)):
+            search.alphas["op_normal"][edge][option] = 1.0
+
+    genotype = search.space.genotype(search.arch())
+
+    assert sorted(source for _, source in genotype.normal[6:]) == [2, 3]
+
+
+def test_sgas_decides_the_surest_of_the_important_edges():
+    search = linear_search(Sgas(first=0, every=1), epochs=8)
+    with torch.no_grad():
+        for edge, row in enumerate(search.rows):
+            row.copy_(torch.tensor([1.0 - edge, 0.0, 0.0, 0.0, 0.0]))
+        search.rows[2][3] = 3.0  # Important and sure.
+        search.rows[5][0] = 9.0  # Sure to be none, which is not important.
+
+    search.method.end_epoch(search)
+
+    (undecided,) = [{place.row for place in search.left.undecided()}]
+    assert undecided == {0, 1, 3, 4, 5}
+    assert search.left.options(Place(0, 2)) == [3]
+    assert search.arch().code[2] == 3
+
+
+def test_certainty_and_scaling_by_hand():
+    assert certainty(np.array([1.0, 1.0])) == pytest.approx(0.0)
+    assert certainty(np.array([3.0, 1.0])) == pytest.approx(
+        1 + (0.75 * np.log(0.75) + 0.25 * np.log(0.25)) / np.log(2)
+    )
+    assert scaled([1.0, 3.0, 2.0]).tolist() == [0.0, 1.0, 0.5]
+    assert scaled([2.0, 2.0]).tolist() == [1.0, 1.0]
+
+
+def test_sgas_ends_with_a_whole_cell_of_two_inputs_a_node():
+    search = tiny_search("darts", Sgas(first=0, every=1))
+
+    for _ in range(8):
+        search.method.end_epoch(search)
+
+    assert search.left.undecided() == []
+    arch = search.arch()
+    assert search.space.arch(arch.code) == arch
+    loss = search.loss(first_pair(search).train, search.mix(ARCH), phase=ARCH)
+    assert loss.isfinite()
+
+
+@pytest.mark.parametrize("name", ["nb201", "oneshot1-3"])
+def test_the_most_probable_cells_are_those_of_all(name):
+    search = linear_search(registry.get("method", "setn").offer, name=name)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for row in search.rows:
+            row.copy_(torch.as_tensor(rng.normal(size=len(row))))
+    logs = [row.detach().double().log_softmax(0).numpy() for row in search.rows]
+    of_space = space(name)
+    codes = of_space.codes.astype(int)
+    total, start = np.zeros(len(codes)), 0
+    for values, (_, take) in zip(logs, of_space.rows, strict=True):
+        total += values[codes[:, start : start + take]].sum(axis=1)
+        start += take
+
+    found = most_probable(search, 20)
+
+    best = np.argsort(-total, kind="stable")[:20]
+    assert [arch.code for arch in found] == [tuple(code) for code in codes[best].tolist()]
+
+
+def test_the_controller_of_enas_learns_what_is_rewarded():
+    method = Enas(n_steps=30, n_samples=5, lr=0.05, entropy=0.0, baseline=0.9)
+    search = linear_search(method)
+    search.batch_accuracy = lambda batch, mix: (
+        100 * np.mean([row == (3,) for row in mix.taken(search.space.groups[0])])
+    )
+    before = method.draw(search, np.random.default_rng(0), 50)
+
+    method.end_epoch(search)
+
+    def share(archs):
+        return np.mean([arch.code.count(3) / 6 for arch in archs])
+
+    assert share(before) < 0.35
+    assert share(method.draw(search, np.random.default_rng(0), 50)) > 0.6
+
+
+def test_probabilities_of_the_controller_are_those_of_its_choices():
+    search = linear_search(Enas())
+    controller = Controller(search.space)
+    proposed = controller(np.random.default_rng(0))
+    drawn = [controller(np.random.default_rng(seed)) for seed in range(2000)]
+
+    assert proposed.log_probability.requires_grad
+    assert all(held.log_probability < 0 < held.entropy for held in drawn[:20])
+    # Unbiased: the mean of 1 / p over draws, cell by cell, is the number of cells.
+    mean = np.mean([np.exp(-held.log_probability.item()) for held in drawn])
+    assert mean == pytest.approx(search.space.size, rel=0.05)

@@ -1,0 +1,106 @@
+"""SGAS: edge after edge is decided during the search, the surest and most important one first.
+
+Source: Li et al., "SGAS: Sequential Greedy Architecture Search", CVPR 2020, criterion 1, and
+lightaime/sgas. Its batches grow after every decision; here they stay as the recipe has them, as for
+all methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.left import Left, Place
+from protocols.nets.mix import Mix, softmax_mix
+from protocols.search.method import Alphas, Method, Moment
+
+if TYPE_CHECKING:
+    from protocols.search.loop import Search
+
+NONE = "none"
+
+
+@final
+@dataclass(frozen=True)
+class Sgas(Method):
+    """first: the epoch, counted from 0, after which the first row of every group is decided.
+
+    every: epochs from one decision to the next. In the DARTS space a node with two decided edges
+    loses the others. What is undecided at the end goes by the largest parameter.
+    """
+
+    version: ClassVar[int] = 1
+    first: int = 9
+    every: int = 5
+
+    def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
+        return softmax_mix(alphas)
+
+    def end_epoch(self, search: Search) -> None:
+        since = search.epoch - self.first
+        if since < 0 or since % self.every:
+            return
+        if search.left is None:
+            search.left = Left(search.space.groups)
+        strengths = iter(search.strengths())
+        for position, group in enumerate(search.space.groups):
+            if group.learned:
+                _decide_one(search, search.left, position, next(strengths))
+
+
+def _decide_one(search: Search, left: Left, position: int, strengths: NDArray[np.float64]) -> None:
+    """The row of a group with the largest product of importance and certainty is decided."""
+    group = left.groups[position]
+    places = [place for place in left.undecided() if place.group == position]
+    if not places:
+        return
+    some = [
+        [i for i, name in enumerate(group.options[place.row]) if name != NONE] for place in places
+    ]
+    rows = [strengths[place.row][options] for place, options in zip(places, some, strict=True)]
+    scores = scaled([row.sum() for row in rows]) * scaled([certainty(row) for row in rows])
+    chosen = int(scores.argmax())
+    best = np.argsort(-rows[chosen], kind="stable")[: group.take]
+    left.keep(places[chosen], [some[chosen][i] for i in best])
+    _close_node(search, left, places[chosen])
+
+
+def _close_node(search: Search, left: Left, place: Place) -> None:
+    """Where rows feed a node that takes some of them: once so many are decided, the others go."""
+    group = left.groups[place.group]
+    fed = {
+        Place(place.group, row): found
+        for row in range(len(group.options))
+        if (found := search.space.fed_by(group.name, row)) is not None
+    }
+    if place not in fed:
+        return
+    inputs = fed[place][0]
+    of_node = {row: source for row, (name, source) in fed.items() if name == inputs}
+    decided = [row for row in of_node if len(left.options(row)) == left.take(row)]
+    (at,) = (i for i, held in enumerate(left.groups) if held.name == inputs)
+    if len(decided) < left.groups[at].take:
+        return
+    left.keep(Place(at, 0), [of_node[row] for row in decided])
+    for row in of_node:  # The others are never computed again.
+        left.keep(row, left.options(row)[: left.take(row)])
+
+
+def certainty(weights: NDArray[np.float64]) -> float:
+    """1 minus the entropy of the weights, which are made to add up to 1, over its largest value."""
+    shares = weights / weights.sum()
+    entropy = -(shares * np.log(np.maximum(shares, np.finfo(float).tiny))).sum()
+    return float(1 - entropy / np.log(len(shares))) if len(shares) > 1 else 1.0
+
+
+def scaled(values: list[float]) -> NDArray[np.float64]:
+    """From 0 for the smallest to 1 for the largest; 1 for all if they are equal."""
+    array = np.array(values)
+    reach = array.max() - array.min()
+    return (array - array.min()) / reach if reach else np.ones(len(array))
+
+
+METHOD = Sgas()
