@@ -81,9 +81,9 @@ def test_every_command_gives_the_output_shown(place):
         check=True,
     )
     value, best, spearman = ended.stdout.splitlines()
-    assert value == re.search(r"# (54\.\d+)", example)[1]
-    assert best.startswith("|nor_conv_3x3~0|")
-    assert float(spearman) == pytest.approx(0.772, abs=5e-4)
+    assert value == re.search(r"# (82\.\d+)", example)[1]
+    assert best.startswith("|skip_connect~0|")
+    assert float(spearman) == pytest.approx(0.872, abs=5e-4)
 
 
 def test_what_was_never_run_is_as_generated():
