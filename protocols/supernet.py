@@ -31,6 +31,7 @@ from protocols.nets.mix import Supernet, learned
 from protocols.nets.supernets import has_supernet, supernet
 from protocols.options import configured
 from protocols.search.batches import Batches, halves
+from protocols.search.diagnostics import DIAGNOSTICS
 from protocols.search.loop import Epoch, Search
 from protocols.search.method import Method
 from protocols.search.recipe import Recipe
@@ -47,7 +48,8 @@ class Setting:
 
     dataset, images, space, truth_seed, search_seed, n_made, device: as in the protocol `untrained`.
     network: settings of the supernet, by default those that the benchmark trained. recipe: fields
-    of `Recipe`. selector: a name or a file; selection: its options.
+    of `Recipe`. selector: a name or a file; selection: its options. diagnostics: such as
+    {eigenvalue = "valid"}, see `protocols.search.diagnostics`, after every epoch.
     """
 
     dataset: str
@@ -57,6 +59,7 @@ class Setting:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     selector: str = "argmax"
     selection: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, str] = field(default_factory=dict)
     truth_seed: Seed | None = None
     search_seed: Seed | None = None
     n_made: int = 4096
@@ -73,9 +76,14 @@ class Setting:
             raise InvalidSpec("supernet needs the setting dataset.", 'Set dataset = "cifar10".')
         own = {key: value for key, value in setting.items() if key in KNOWN}
         found = cls(**own, options={k: v for k, v in setting.items() if k not in KNOWN})
-        for name in ("network", "recipe", "selection"):
+        for name in ("network", "recipe", "selection", "diagnostics"):
             if not isinstance(getattr(found, name), Mapping):
                 raise InvalidSpec(f"{name} is a table, not {getattr(found, name)!r}.")
+        for name, half in found.diagnostics.items():
+            if name not in DIAGNOSTICS:
+                raise unknown("diagnostic", name, DIAGNOSTICS)
+            if half not in ("train", "valid"):
+                raise InvalidSpec(f"{name} is measured on train or valid, not {half!r}.")
         Recipe.read(found.recipe)
         if found.image_name not in NAMES:
             raise unknown("image data set", found.image_name, NAMES)
@@ -95,10 +103,10 @@ class SupernetSearch(Protocol):
 
     setting: see `Setting`. Result: arch, final_index, final_truth, values, slices and images as the
     protocol `untrained` has them; track (epoch, arch and values for what the parameters give after
-    every epoch, from before the first); curves (per epoch from the first on: losses and accuracies
-    by phase, counts so far, seconds); counts (with the selection); search_seconds (of this process,
-    since the last checkpoint); and the selector's notes. Arrays: the strengths of each learned
-    group, (n_epochs + 1, n_rows, n_options), and the selector's.
+    every epoch, from before the first); curves (the same epochs: losses and accuracies by phase,
+    counts so far, diagnostics, seconds); counts (with the selection); search_seconds (of this
+    process, since the last checkpoint); and the selector's notes. Arrays: the strengths of each
+    learned group, (n_epochs + 1, n_rows, n_options), and the selector's.
     """
 
     version = 1
@@ -171,7 +179,7 @@ class SupernetSearch(Protocol):
                 for epoch in search.epochs
                 if epoch.arch is not None
             ],
-            "curves": [_told(epoch) for epoch in search.epochs[1:]],
+            "curves": [_told(epoch) for epoch in search.epochs],
             "counts": asdict(search.counts),
             "search_seconds": seconds,
             "images": {
@@ -209,7 +217,7 @@ def _new_search(
         net = supernet(name, n_classes=about.n_classes, **settings)
         return net.to(batches.images.device)
 
-    return Search(new_net, method, recipe, batches, seed=run.seed)
+    return Search(new_net, method, recipe, batches, seed=run.seed, diagnostics=setting.diagnostics)
 
 
 def _resumed(search: Search, run: Run) -> None:
@@ -233,6 +241,7 @@ def _told(epoch: Epoch) -> dict[str, Any]:
         "losses": dict(epoch.losses),
         "accuracies": dict(epoch.accuracies),
         "counts": dict(epoch.counts),
+        "measured": dict(epoch.measured),
         "seconds": epoch.seconds,
     }
 

@@ -24,6 +24,7 @@ from protocols.left import Left, Place
 from protocols.nets.mix import Mix, Supernet, learned
 from protocols.saliency import as_strengths
 from protocols.search.batches import Batches, Pair
+from protocols.search.diagnostics import DIAGNOSTICS
 from protocols.search.method import ARCH, WEIGHTS, Alphas, Method, Moment
 from protocols.search.recipe import BATCH, RECALIBRATED, Recipe
 from protocols.training import Labelled
@@ -37,13 +38,15 @@ RECALIBRATION_BATCHES = 10  # Ours.
 class Counts:
     """What was spent. image_passes: images that went forwards and backwards once.
 
-    evaluated: images that only went forwards, to measure or to select.
+    evaluated: images that only went forwards, to measure or to select. diagnostic_passes: image
+    passes, of products with a Hessian two, that nothing learned from.
     """
 
     image_passes: int = 0
     weight_steps: int = 0
     arch_steps: int = 0
     evaluated: int = 0
+    diagnostic_passes: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Epoch:
 
     strengths: per learned group (n_rows, n_options). arch: what `discretise` makes of them; None
     where nothing learns. losses, accuracies: by phase, of the batches as they were learnt from.
+    measured: diagnostics by name.
     """
 
     epoch: int
@@ -60,6 +64,7 @@ class Epoch:
     losses: Mapping[str, float] = field(default_factory=dict)
     accuracies: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
     def state(self) -> dict[str, Any]:
@@ -97,8 +102,13 @@ class Search:
         batches: Batches,
         *,
         seed: int,
+        diagnostics: Mapping[str, str] | None = None,
     ) -> None:
-        """new_net: makes a supernet on the batches' device, its weights from torch's generator."""
+        """new_net: makes a supernet on the batches' device, its weights from torch's generator.
+
+        diagnostics: names in `DIAGNOSTICS` -> the half, "train" or "valid", on whose first images
+        they are measured after every epoch.
+        """
         self._new_net = new_net
         self.net = net = self.fresh_net(int(derive(seed, "weights").integers(2**63)))
         self.space: SearchSpace = net.space
@@ -124,7 +134,8 @@ class Search:
         self.weight_optimiser = self._new_weight_optimiser()
         self.arch_optimiser = method.arch_optimiser(self.rows, recipe)
         self._begin(0)
-        self.epochs.append(Epoch(0, self.strengths(), self.arch()))
+        self._diagnostics = diagnostics or {}
+        self.epochs.append(Epoch(0, self.strengths(), self.arch(), measured=self._measured()))
 
     # What a method works with.
 
@@ -375,9 +386,17 @@ class Search:
                 losses,
                 {phase: 100 * held[1] / held[0] for phase, held in sums.items() if held[0]},
                 asdict(self.counts),
+                self._measured(),
                 time.perf_counter() - started,
             )
         )
+
+    def _measured(self) -> dict[str, float]:
+        halves = self.batches.halves._asdict()
+        return {
+            name: DIAGNOSTICS[name](self, next(self.batches.whole(halves[half])))
+            for name, half in self._diagnostics.items()
+        }
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs to go on after the last epoch; made of what torch.save keeps."""

@@ -64,10 +64,17 @@ def linear_search(method, *, seed=0, batch_size=8, name="nb201", **recipe):
     return Search(lambda: Linear(name), method, Recipe(**values), batches(batch_size), seed=seed)
 
 
-def tiny_search(name, method, *, seed=0, **recipe):
+def tiny_search(name, method, *, seed=0, diagnostics=None, **recipe):
     values = {"epochs": 2, "batch_size": 16, **recipe}
 
     def new_net():
         return supernet(name, n_classes=N_CLASSES, n_in=3, **TINY[name])
 
-    return Search(new_net, method, Recipe(**values), batches(values["batch_size"]), seed=seed)
+    return Search(
+        new_net,
+        method,
+        Recipe(**values),
+        batches(values["batch_size"]),
+        seed=seed,
+        diagnostics=diagnostics,
+    )

@@ -50,9 +50,11 @@ def test_a_run_holds_every_epoch_and_what_its_cell_is_worth(home):
         "weight_steps": 10,
         "arch_steps": 10,
         "evaluated": 0,
+        "diagnostic_passes": 0,
     }
-    assert [at["counts"]["image_passes"] for at in result["curves"]] == [2000, 4000]
-    assert set(result["curves"][0]["losses"]) == {"weights", "arch"}
+    passes = [at["counts"].get("image_passes") for at in result["curves"]]
+    assert passes == [None, 2000, 4000]
+    assert set(result["curves"][1]["losses"]) == {"weights", "arch"}
     assert result["images"]["from"] == "own split"
 
 
@@ -157,6 +159,8 @@ def test_what_is_impossible_says_why(home, monkeypatch, method, changed, reason)
         ({"recipe": {"epochs": 0}}, InvalidSpec),
         ({"selection": {"n": 3}}, UnknownName),
         ({"network": 3}, InvalidSpec),
+        ({"diagnostics": {"eigenvalues": "valid"}}, UnknownName),
+        ({"diagnostics": {"eigenvalue": "test"}}, InvalidSpec),
     ],
 )
 def test_wrong_settings_are_errors_that_name_the_right_ones(home, changed, error):

@@ -1,0 +1,144 @@
+"""What a supernet search looks like from the side: curvature, and what discretising costs.
+
+Sources: Zela et al., "Understanding and Robustifying Differentiable Architecture Search", ICLR 2020
+(the dominant eigenvalue of the architecture Hessian); Zhang et al., BaLeNAS, eq. 19 (its trace);
+Wang et al., DARTS-PT, ICLR 2021, section 3.2 (discretisation accuracy at convergence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from protocols.left import Left, Place
+from protocols.nets.mix import Supernet
+from protocols.saliency import gradient
+from protocols.search.method import EVALUATION
+from protocols.training import Labelled
+
+if TYPE_CHECKING:
+    from protocols.search.loop import Search
+
+Vector = NDArray[np.float64]
+START_SEED = 0  # Of Lanczos' first vector, so that the same search gives the same number.
+
+
+@final
+class ArchHessian:
+    """Second derivatives of a batch's loss with respect to all architecture parameters, (n, n).
+
+    The batch norms use the batch's statistics and keep nothing; a mix that draws random numbers is
+    drawn once.
+    """
+
+    def __init__(self, search: Search, batch: Labelled) -> None:
+        kept = {name: buffer.clone() for name, buffer in search.net.named_buffers()}
+        weights = {name: weight.detach() for name, weight in search.weights.items()}
+        search.net.train()
+        with torch.enable_grad():
+            mix = search.mixer(EVALUATION)()
+            logits = functional_call(search.net, {**kept, **weights}, (batch.images, mix))
+            loss = F.cross_entropy(logits, batch.labels)
+            self._slopes = gradient(loss, search.rows, create_graph=True)
+        self._rows = search.rows
+        self._counts, self._n_images = search.counts, len(batch)
+        self.n = sum(len(row) for row in search.rows)
+
+    def times(self, vector: Vector) -> Vector:
+        """The product with a vector of all parameters, row after row."""
+        along = torch.as_tensor(vector, dtype=self._rows[0].dtype, device=self._rows[0].device)
+        parts = torch.split(along.reshape(-1), [len(row) for row in self._rows])
+        product = torch.stack(
+            [(slope * part).sum() for slope, part in zip(self._slopes, parts, strict=True)]
+        ).sum()
+        self._counts.diagnostic_passes += self._n_images
+        if not product.requires_grad:
+            return np.zeros(self.n)
+        found = torch.autograd.grad(product, self._rows, retain_graph=True, materialize_grads=True)
+        flat: Tensor = torch.cat(found)
+        return flat.cpu().double().numpy()
+
+    def dominant_eigenvalue(self) -> float:
+        """That of the largest size, with its sign."""
+        operator = LinearOperator((self.n, self.n), matvec=self.times, dtype=np.float64)
+        start = np.random.default_rng(START_SEED).standard_normal(self.n)
+        (value,) = eigsh(operator, k=1, which="LM", v0=start, return_eigenvectors=False)
+        return float(value)
+
+    def trace(self) -> float:
+        """The sum of the eigenvalues, by as many products as there are parameters."""
+        return float(sum(self.times(unit)[i] for i, unit in enumerate(np.eye(self.n))))
+
+
+def _eigenvalue(search: Search, batch: Labelled) -> float:
+    return ArchHessian(search, batch).dominant_eigenvalue()
+
+
+def _trace(search: Search, batch: Labelled) -> float:
+    return ArchHessian(search, batch).trace()
+
+
+# What can be asked for after every epoch, on the first batch of a half.
+DIAGNOSTICS: Mapping[str, Callable[[Search, Labelled], float]] = {
+    "eigenvalue": _eigenvalue,
+    "trace": _trace,
+}
+
+
+@contextmanager
+def shuffled_edges(net: Supernet, rng: np.random.Generator) -> Iterator[None]:
+    """Inside, two random edges of every cell have changed places (DARTS-PT, table 1).
+
+    Only edges with the same shapes are exchanged; a cell without two such stays as it is.
+    """
+    swapped: list[tuple[nn.ModuleList, int, int]] = []
+    for module in net.modules():
+        edges = getattr(module, "edges", None)
+        if isinstance(edges, nn.ModuleList):
+            shapes = [tuple(weight.shape for weight in edge.parameters()) for edge in edges]
+            first = int(rng.integers(len(edges)))
+            same = [i for i, shape in enumerate(shapes) if shape == shapes[first] and i != first]
+            if same:
+                swapped.append((edges, first, same[int(rng.integers(len(same)))]))
+    _swap(swapped)
+    try:
+        yield
+    finally:
+        _swap(swapped)
+
+
+def _swap(pairs: Sequence[tuple[nn.ModuleList, int, int]]) -> None:
+    for edges, one, other in pairs:
+        edges[one], edges[other] = edges[other], edges[one]
+
+
+def discretised_accuracies(
+    search: Search, place: Place, *, n_epochs: int, lr: float
+) -> NDArray[np.float64]:
+    """Per option of a row: percent of the validation half once the row is that option alone.
+
+    n_epochs, lr: of tuning the rest before it is measured. The search is as it was afterwards.
+    """
+    before, held = search.snapshot(), search.left
+    rows = [row.detach().clone() for row in search.rows]
+    accuracies = []
+    for option in range(len(search.space.groups[place.group].options[place.row])):
+        search.left = Left(search.space.groups, search.net.without)
+        search.left.keep(place, [option])
+        search.tune(n_epochs, lr)
+        accuracies.append(search.accuracy(search.mix(EVALUATION)))
+        search.restore(before, momentum=True)
+        with torch.no_grad():
+            for row, value in zip(search.rows, rows, strict=True):
+                row.copy_(value)
+    search.left = held
+    return np.array(accuracies)
