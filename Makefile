@@ -11,7 +11,7 @@ export NAS_HARNESS_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: report test checks format bench clean
+.PHONY: report test checks format bench conformance clean
 
 report: $(VENV)/.installed
 	$(VENV)/bin/python -m harness.first_run
@@ -44,6 +44,10 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.installed
+
+# Long; it can be stopped and taken up again.
+conformance: $(VENV)/.installed-dev
+	NAS_HARNESS_HOME=$(or $(NAS_HARNESS_HOME),$(CURDIR)/.conformance) $(VENV)/bin/python tests/conformance.py
 
 clean:
 	rm -rf $(VENV) $(REPORT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

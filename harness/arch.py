@@ -138,6 +138,10 @@ class SearchSpace(ABC):
         """The unlearned group and the option of it that let a row be used; None: it always is."""
         return None
 
+    def target(self, group: str, row: int) -> int | None:
+        """The node that a row of a learned group is an edge into; None where it is no edge."""
+        return None
+
     @abstractmethod
     def parse(self, text: str) -> Arch:
         """The architecture that the text names.

@@ -210,7 +210,12 @@ def _new_search(
     run: Run, setting: Setting, method: Method, recipe: Recipe, batches: Batches
 ) -> Search:
     about = batches.images.about
-    settings = {"n_in": about.shape[0], **TRAINED.get(setting.dataset, {}), **setting.network}
+    settings = {
+        "n_in": about.shape[0],
+        **TRAINED.get(setting.dataset, {}),
+        **method.network,
+        **setting.network,
+    }
     name = _space(run, setting).name
 
     def new_net() -> Supernet:

@@ -242,6 +242,9 @@ class DartsSpace(SearchSpace):
         cells = zip(CELL_TYPES, self.groups, strict=False)
         return self._build([_strongest(cell, group.options, values) for cell, group in cells])
 
+    def target(self, group: str, row: int) -> int | None:
+        return EDGES[row][0]
+
     def fed_by(self, group: str, row: int) -> tuple[str, int] | None:
         node, source = EDGES[row]
         inputs = f"inputs_{group.removeprefix('op_')}_{node}"

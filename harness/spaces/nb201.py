@@ -72,6 +72,9 @@ class TopologySpace(ListedSpace):
     def index(self, arch: Arch) -> int:
         return self._index_of[arch.code]
 
+    def target(self, group: str, row: int) -> int | None:
+        return EDGES[row][0]
+
     def parse(self, text: str) -> Arch:
         """Reads `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`."""
         edges = re.findall(r"([^|+~]+)~(\d+)", text)

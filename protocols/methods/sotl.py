@@ -5,13 +5,15 @@ Source: the SoTL thesis, section 3.4, equations 3.21 and 3.22, and algorithm 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
-from harness.arch import Arch
+from harness.arch import Arch, SearchSpace
 from protocols.nets.mix import Mix
 from protocols.search.batches import Pair
 from protocols.search.method import Alphas, Method, Moment
@@ -44,6 +46,21 @@ class Sotl(Method):
     @property
     def uses(self) -> Sequence[tuple[str, str]]:
         return (("method", self.inner),)
+
+    @property
+    def network(self) -> Mapping[str, Any]:
+        return inner_method(self.inner).network
+
+    def skip(self, space: SearchSpace) -> str | None:
+        return inner_method(self.inner).skip(space)
+
+    def init(
+        self, space: SearchSpace, rng: np.random.Generator
+    ) -> dict[str, list[NDArray[np.float64]]]:
+        return inner_method(self.inner).init(space, rng)
+
+    def strengths(self, search: Search) -> list[Tensor]:
+        return inner_method(self.inner).strengths(search)
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         return inner_method(self.inner).mix(search, alphas, at, rng)

@@ -27,7 +27,7 @@ from harness.spaces.darts import (
     Rows,
 )
 from protocols.nets.darts import Stem, cifar_stem, imagenet_stem
-from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, plus
+from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, part_of, plus, scaled
 from protocols.nets.ops import FactorizedReduce, ReLUConvBN, darts_op
 
 # (channels of the images, channels of the first cell's nodes) -> stem.
@@ -43,7 +43,7 @@ class MixedCell(nn.Module):
 
     rows: the operations of every edge. halves: a reduction cell; after_halving: the cell or stem
     before halved the side, so that the older input is twice as large. terms: of every edge, in
-    the order of `EDGES`; an edge without any is left out.
+    the order of `EDGES`; an edge without any is left out. scales: a scalar an edge, if any.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class MixedCell(nn.Module):
         after_halving: bool,
         affine: bool,
         track_running_stats: bool,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         norm = {"affine": affine, "track_running_stats": track_running_stats}
@@ -68,22 +69,32 @@ class MixedCell(nn.Module):
             else ReLUConvBN(n_before, width, 1, **norm)
         )
         self.last = ReLUConvBN(n_last, width, 1, **norm)
+        part = part_of(width, partial)
+        strides = [1 if source in NODES else self.stride for _, source in EDGES]
         self.edges = nn.ModuleList(
             MixedOp(
-                darts_op(op, width, 1 if source in NODES else self.stride, pool_norm=True, **norm)
-                for op in row
+                (darts_op(op, part, stride, pool_norm=True, **norm) for op in row),
+                partial=partial,
+                stride=stride,
             )
-            for row, (_, source) in zip(rows, EDGES, strict=True)
+            for row, stride in zip(rows, strides, strict=True)
         )
 
-    def forward(self, before: Tensor, last: Tensor, terms: Sequence[Terms]) -> Tensor:
+    def forward(
+        self,
+        before: Tensor,
+        last: Tensor,
+        terms: Sequence[Terms],
+        scales: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         nodes = [self.before(before), self.last(last)]
         zero = nodes[1].new_zeros(()).expand_as(nodes[1][..., :: self.stride, :: self.stride])
         for node in NODES:
             total: Tensor | None = None
             for source in range(node):
                 edge = EDGE_INDEX[node, source]
-                total = plus(total, self.edges[edge](nodes[source], terms[edge]))
+                found = self.edges[edge](nodes[source], terms[edge])
+                total = plus(total, scaled(found, scales, edge))
             nodes.append(zero if total is None else total)
         return torch.cat(nodes[NODES[0] :], dim=1)
 
@@ -97,6 +108,7 @@ class DartsSupernet(Supernet):
     channels: of each node of the first cell. stem: "cifar", whose images have a side that 4
     divides, or "imagenet" (32). affine, track_running_stats: of the batch norms of cells. DARTS
     searches with 8 cells and 16 channels; FreeDARTS also with 20, and on ImageNet with 14 and 48.
+    partial: one of so many channels goes through the operations, see `MixedOp`.
     Raises: UnknownName for the stem; InvalidSpec if there are no cells.
     """
 
@@ -111,6 +123,7 @@ class DartsSupernet(Supernet):
         stem: str = "cifar",
         affine: bool = False,
         track_running_stats: bool = True,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         if stem not in STEMS:
@@ -138,6 +151,7 @@ class DartsSupernet(Supernet):
                     after_halving=after_halving,
                     affine=affine,
                     track_running_stats=track_running_stats,
+                    partial=partial,
                 )
             )
             n_before, n_last, after_halving = n_last, len(NODES) * width, halves
@@ -147,7 +161,8 @@ class DartsSupernet(Supernet):
         terms = {cell: self._terms(cell, mix) for cell in CELL_TYPES}
         before, last = self.stem(images)
         for cell_type, cell in zip(self.cell_types, self.cells, strict=True):
-            before, last = last, cell(before, last, terms[cell_type])
+            scales = mix.scales.get(f"op_{cell_type}")
+            before, last = last, cell(before, last, terms[cell_type], scales)
         logits: Tensor = self.classifier(last.mean(dim=(2, 3)))
         return logits
 

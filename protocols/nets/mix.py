@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.arch import Arch, Choice, SearchSpace
@@ -32,13 +33,15 @@ class Mix:
     group that is not named has weights of 1. path: per group, learned or not, and per row, the
     options that are computed; the others cost nothing and count 0, whatever their weight is. A
     group that is not named has all its options. A single path names one option a row, and carries
-    weights where gradients are to reach them (straight-through).
+    weights where gradients are to reach them (straight-through). scales: per group whose rows are
+    edges, a scalar a row, by which the row's whole output is multiplied.
 
     The weights may lie on any device and carry gradients; nothing here reads their values.
     """
 
     weights: Weights = field(default_factory=dict)
     path: Path | None = None
+    scales: Weights = field(default_factory=dict)
 
     def taken(self, group: Choice) -> Sequence[tuple[int, ...]]:
         """Per row of the group, the options that are computed.
@@ -115,19 +118,49 @@ class Fixed(nn.Module):
 class MixedOp(nn.Module):
     """The weighted sum of operations on one input; only those that are named are computed.
 
-    `none` never is: its term is 0, and so is the gradient of its weight.
+    `none` never is: its term is 0, and so is the gradient of its weight. partial: the operations
+    get one of so many channels; the others pass by, halved by max pooling where stride is 2, and
+    all are shuffled (PC-DARTS).
     """
 
-    def __init__(self, ops: Iterable[nn.Module]) -> None:
+    def __init__(self, ops: Iterable[nn.Module], *, partial: int = 1, stride: int = 1) -> None:
         super().__init__()
         self.ops = nn.ModuleList(ops)
+        self.partial, self.stride = partial, stride
         self._zeros = frozenset(i for i, op in enumerate(self.ops) if isinstance(op, Zero))
 
     def forward(self, x: Tensor, terms: Terms) -> Tensor | None:
         """None stands for 0, where there is nothing to compute."""
+        if self.partial == 1 or not terms:
+            return self._mixed(x, terms)
+        width = x.shape[1] // self.partial
+        rest = x[:, width:]
+        if self.stride == 2:
+            rest = F.max_pool2d(rest, 2)
+        mixed = self._mixed(x[:, :width], terms)
+        if mixed is None:
+            mixed = torch.zeros_like(rest[:, :width])
+        return F.channel_shuffle(torch.cat([mixed, rest], dim=1), self.partial)
+
+    def _mixed(self, x: Tensor, terms: Terms) -> Tensor | None:
         return weighted_sum(
             (weight, self.ops[option](x)) for option, weight in terms if option not in self._zeros
         )
+
+
+def part_of(width: int, partial: int) -> int:
+    """Channels of the operations where one of `partial` is mixed.
+
+    Raises: InvalidSpec if the width cannot be divided so.
+    """
+    if partial < 1 or width % partial:
+        raise InvalidSpec(f"{width} channels cannot be divided by {partial}.")
+    return width // partial
+
+
+def scaled(value: Tensor | None, scales: Sequence[Tensor] | None, row: int) -> Tensor | None:
+    """An edge's output times its scalar, where there is one."""
+    return value if value is None or scales is None else scales[row] * value
 
 
 def weighted_sum(terms: Iterable[tuple[Tensor | None, Tensor]]) -> Tensor | None:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.spaces.nb201 import EDGES, N_NODES, OPS, OUTPUT, TopologySpace
-from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, plus
+from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, part_of, plus, scaled
 from protocols.nets.nb201 import N_STAGES, ResidualBlock
 from protocols.nets.ops import nb201_op
 
@@ -23,26 +23,29 @@ from protocols.nets.ops import nb201_op
 class MixedCell(nn.Module):
     """A cell with a mixed operation on every edge; (n, channels, h, w) keeps its shape.
 
-    terms: of every edge, in the order of `EDGES`.
+    terms: of every edge, in the order of `EDGES`; scales: a scalar each, if any.
     """
 
-    def __init__(self, channels: int, *, affine: bool, track_running_stats: bool) -> None:
+    def __init__(
+        self, channels: int, *, affine: bool, track_running_stats: bool, partial: int = 1
+    ) -> None:
         super().__init__()
+        norm = {"affine": affine, "track_running_stats": track_running_stats}
+        width = part_of(channels, partial)
         self.edges = nn.ModuleList(
-            MixedOp(
-                nb201_op(op, channels, affine=affine, track_running_stats=track_running_stats)
-                for op in OPS
-            )
-            for _ in EDGES
+            MixedOp((nb201_op(op, width, **norm) for op in OPS), partial=partial) for _ in EDGES
         )
 
-    def forward(self, x: Tensor, terms: Sequence[Terms]) -> Tensor:
+    def forward(
+        self, x: Tensor, terms: Sequence[Terms], scales: Sequence[Tensor] | None = None
+    ) -> Tensor:
         zero = x.new_zeros(()).expand_as(x)
         nodes: list[Tensor | None] = [x, *[None] * (N_NODES - 1)]
         # Edges are ordered by target, so that a node is complete before it is a source.
-        for (target, source), edge, of_edge in zip(EDGES, self.edges, terms, strict=True):
+        for row, (target, source) in enumerate(EDGES):
             value = nodes[source]
-            nodes[target] = plus(nodes[target], edge(zero if value is None else value, of_edge))
+            found = self.edges[row](zero if value is None else value, terms[row])
+            nodes[target] = plus(nodes[target], scaled(found, scales, row))
         output = nodes[OUTPUT]
         return zero if output is None else output
 
@@ -53,7 +56,8 @@ class NB201Supernet(Supernet):
 
     channels: C of the first stage. n_cells: N, cells a stage. The side must be one that 4 divides.
     affine, track_running_stats: of the searched cells' batch norms; without running statistics
-    they use the batch's at evaluation too, as NATS-Bench's search script does by default.
+    they use the batch's at evaluation too, as NATS-Bench's search script does by default. partial:
+    one of so many channels goes through the operations, see `MixedOp`.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class NB201Supernet(Supernet):
         n_in: int = 3,
         affine: bool = False,
         track_running_stats: bool = True,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         self.space = space
@@ -79,7 +84,9 @@ class NB201Supernet(Supernet):
         )
         self.n_cells = n_cells
         self.cells = nn.ModuleList(
-            MixedCell(width, affine=affine, track_running_stats=track_running_stats)
+            MixedCell(
+                width, affine=affine, track_running_stats=track_running_stats, partial=partial
+            )
             for width in widths
             for _ in range(n_cells)
         )
@@ -87,12 +94,13 @@ class NB201Supernet(Supernet):
         self.classifier = nn.Linear(widths[-1], n_classes)
 
     def forward(self, images: Tensor, mix: Mix) -> Tensor:
-        terms = mix.terms(self.space.groups[0])
+        (group,) = self.space.groups
+        terms, scales = mix.terms(group), mix.scales.get(group.name)
         x = self.stem(images)
         for position, cell in enumerate(self.cells):
             if position % self.n_cells == 0:
                 x = self.reductions[position // self.n_cells](x)
-            x = cell(x, terms)
+            x = cell(x, terms, scales)
         features = F.relu(self.norm(x))
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from harness.errors import InvalidSpec
 from harness.spaces.oneshot1 import OPS, OUTPUT, OneShotSpace
-from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, weighted_sum
+from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, part_of, weighted_sum
 from protocols.nets.ops import ConvBNReLU, ReLUConvBN, nb101_op
 
 # The repository's value for its batch norms, taken over from TensorFlow, where it is the share of
@@ -38,12 +38,13 @@ class MixedCell(nn.Module):
     """
 
     def __init__(
-        self, n_in: int, width: int, n_blocks: int, *, momentum: float, eps: float
+        self, n_in: int, width: int, n_blocks: int, *, momentum: float, eps: float, partial: int = 1
     ) -> None:
         super().__init__()
         self.width = width
+        part = part_of(width, partial)
         self.blocks = nn.ModuleList(
-            MixedOp(nb101_op(op, width, momentum=momentum, eps=eps) for op in OPS)
+            MixedOp((nb101_op(op, part, momentum=momentum, eps=eps) for op in OPS), partial=partial)
             for _ in range(n_blocks)
         )
         self.projections = nn.ModuleList(
@@ -95,7 +96,8 @@ class OneShotSupernet(Supernet):
 
     channels: of the stem and of each block of the first cells. pool_padding: of the 2x2 max
     pooling between the thirds; the repository's 1 makes odd sides (32, 17, 9). momentum, eps: of
-    the batch norms of stem and cells, in torch's meaning; see `NORM_MOMENTUM`.
+    the batch norms of stem and cells, in torch's meaning; see `NORM_MOMENTUM`. partial: one of so
+    many channels goes through the operations, see `MixedOp`.
     Raises: InvalidSpec if there are no cells.
     """
 
@@ -110,6 +112,7 @@ class OneShotSupernet(Supernet):
         pool_padding: int = 1,
         momentum: float = NORM_MOMENTUM,
         eps: float = NORM_EPS,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         if n_cells < 1:
@@ -123,7 +126,11 @@ class OneShotSupernet(Supernet):
         n_before, width = channels, channels
         for position in range(n_cells):
             width = 2 * width if position in self.halvings else width
-            self.cells.append(MixedCell(n_before, width, self.n_blocks, momentum=momentum, eps=eps))
+            self.cells.append(
+                MixedCell(
+                    n_before, width, self.n_blocks, momentum=momentum, eps=eps, partial=partial
+                )
+            )
             n_before = self.n_blocks * width
         self.last = ReLUConvBN(n_before, width, 1, affine=False)
         self.classifier = nn.Linear(width, n_classes)

@@ -21,7 +21,7 @@ from harness.arch import Arch, SearchSpace
 from harness.errors import HarnessError
 from harness.seeds import derive
 from protocols.left import Left, Place
-from protocols.nets.mix import Mix, Supernet, learned
+from protocols.nets.mix import Mix, Supernet
 from protocols.saliency import as_strengths
 from protocols.search.batches import Batches, Pair
 from protocols.search.diagnostics import DIAGNOSTICS
@@ -129,7 +129,7 @@ class Search:
             ]
             for name, rows in first.items()
         }
-        self.rows = [row for group in learned(self.space) for row in self.alphas[group.name]]
+        self.rows = [row for rows in self.alphas.values() for row in rows]
         self.weights = dict(net.named_parameters())
         self.weight_optimiser = self._new_weight_optimiser()
         self.arch_optimiser = method.arch_optimiser(self.rows, recipe)
@@ -286,7 +286,7 @@ class Search:
                 place = Place(position, row)
                 if len(self.left.options(place)) == self.left.take(place):
                     weights[group.name][row] = torch.ones_like(held)
-        return Mix(weights, path)
+        return Mix(weights, path, mix.scales)
 
     def tune(self, n_epochs: int, lr: float) -> None:
         """Trains on after the last epoch, at a constant rate and without momentum from before."""
@@ -302,8 +302,8 @@ class Search:
             return self._new_net()
 
     def strengths(self) -> Strengths:
-        """Per learned group (n_rows, n_options): the softmax of every row, NaN past a short one."""
-        return as_strengths(self.space, [row.detach().softmax(dim=0) for row in self.rows])
+        """Per learned group (n_rows, n_options): the method's, NaN past a short row."""
+        return as_strengths(self.space, [row.detach() for row in self.method.strengths(self)])
 
     def arch(self) -> Arch | None:
         """What the space makes of the strengths of what is left; None where nothing learns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -66,6 +66,11 @@ class Method(ABC):
         """(kind, name) of the plug-ins whose versions the result depends on besides its own."""
         return ()
 
+    @property
+    def network(self) -> Mapping[str, Any]:
+        """Settings of the supernet that it needs; a run's own settings come on top."""
+        return {}
+
     def skip(self, space: SearchSpace) -> str | None:
         """Why it cannot run on a space, or None."""
         return None
@@ -73,7 +78,10 @@ class Method(ABC):
     def init(
         self, space: SearchSpace, rng: np.random.Generator
     ) -> dict[str, list[NDArray[np.float64]]]:
-        """The first architecture parameters: per learned group and row, (n_options,)."""
+        """The first architecture parameters: per learned group and row, (n_options,).
+
+        After all learned groups of the space in its order, groups of the method's own may follow.
+        """
         scale = 1e-3  # DARTS official code, cnn/model_search.py.
         return {
             group.name: [scale * rng.standard_normal(len(options)) for options in group.options]
@@ -114,6 +122,14 @@ class Method(ABC):
             betas=(recipe.arch_beta1, recipe.arch_beta2),
             weight_decay=recipe.arch_weight_decay,
         )
+
+    def strengths(self, search: Search) -> list[Tensor]:
+        """Per row of the learned groups, what the space's rule goes by: by default, a softmax."""
+        return [
+            row.softmax(dim=0)
+            for group in learned(search.space)
+            for row in search.alphas[group.name]
+        ]
 
     def draw(self, search: Search, rng: np.random.Generator, n: int) -> list[Arch]:
         """Architectures from the distribution that was learnt: by default, uniform ones."""

@@ -68,7 +68,7 @@ def tiny_search(name, method, *, seed=0, diagnostics=None, **recipe):
     values = {"epochs": 2, "batch_size": 16, **recipe}
 
     def new_net():
-        return supernet(name, n_classes=N_CLASSES, n_in=3, **TINY[name])
+        return supernet(name, n_classes=N_CLASSES, n_in=3, **TINY[name], **method.network)
 
     return Search(
         new_net,

@@ -7,10 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from supernets_for_tests import N_CLASSES, Linear, linear_search, tiny_search
+from torch import nn
 from torch.distributions import Dirichlet, kl_divergence
 from torch.func import functional_call, grad, hessian
 
 from harness import registry
+from harness.errors import InvalidSpec
 from harness.spaces import space
 from protocols.left import Place
 from protocols.methods.balenas import BaLeNas
@@ -20,13 +22,15 @@ from protocols.methods.enas import Controller, Enas
 from protocols.methods.fairnas import fair_paths
 from protocols.methods.gdas import Gdas
 from protocols.methods.metaprox import Metaprox
+from protocols.methods.pc_darts import PcDarts, nodes_of
 from protocols.methods.random_nas import RandomNas
 from protocols.methods.reptile import Reptile
 from protocols.methods.sdarts_rs import SdartsRs, normalised
 from protocols.methods.sgas import Sgas, certainty, scaled
 from protocols.methods.sotl import Sotl
 from protocols.methods.sovl import Sovl
-from protocols.nets.mix import Mix, learned, softmax_mix
+from protocols.nets.mix import Mix, MixedOp, learned, softmax_mix
+from protocols.nets.supernets import supernet
 from protocols.search.hypergradients import second_order
 from protocols.search.learnt import draw_categorical, most_probable
 from protocols.search.method import ARCH, WEIGHTS, Moment
@@ -539,3 +543,67 @@ def test_probabilities_of_the_controller_are_those_of_its_choices():
     # Unbiased: the mean of 1 / p over draws, cell by cell, is the number of cells.
     mean = np.mean([np.exp(-held.log_probability.item()) for held in drawn])
     assert mean == pytest.approx(search.space.size, rel=0.05)
+
+
+# Partial channels and edges.
+
+
+def test_a_partial_mixed_operation_lets_most_channels_pass():
+    mixed = MixedOp([nn.Identity()], partial=4)
+    x = torch.arange(8.0).reshape(1, 8, 1, 1)
+
+    out = mixed(x, [(0, torch.tensor(10.0))]).flatten()
+
+    # Two channels are multiplied by 10; a shuffle in 4 groups takes one of each group in turn.
+    assert out.tolist() == [0.0, 2.0, 4.0, 6.0, 10.0, 3.0, 5.0, 7.0]
+    halved = MixedOp([nn.MaxPool2d(2)], partial=4, stride=2)
+    assert halved(torch.rand(1, 8, 4, 4), [(0, None)]).shape == (1, 8, 2, 2)
+
+
+def test_edge_weights_of_pc_darts_share_a_softmax_a_node():
+    search = linear_search(PcDarts())
+    with torch.no_grad():
+        for row in search.alphas["edges of op"]:
+            row.copy_(torch.linspace(-1, 1, len(row)))
+
+    scales = torch.stack(list(search.mixer(ARCH)().scales["op"])).detach()
+
+    assert nodes_of(space("nb201")) == {"op": [[0], [1, 2], [3, 4, 5]]}
+    two, three = torch.tensor([-1.0, 1.0]).softmax(0), torch.tensor([-1.0, 0.0, 1.0]).softmax(0)
+    assert torch.allclose(torch.cat([torch.ones(1), two, three]), scales)
+    ops = torch.stack([row.detach().softmax(0) for row in search.alphas["op"]])
+    expected = (ops * scales[:, None]).double().numpy()
+    assert np.allclose(expected, search.strengths()[0])
+
+
+@pytest.mark.parametrize("name", ["nb201", "oneshot1-3", "darts"])
+def test_pc_darts_learns_edges_where_rows_are_edges(name):
+    search = tiny_search(name, PcDarts(), epochs=1)
+    plain = tiny_search(name, Darts(), epochs=1)
+    before = {key: flat(rows) for key, rows in search.alphas.items()}
+
+    search.run()
+
+    n_edges = {"nb201": [3], "oneshot1-3": [], "darts": [4, 4]}[name]
+    own = [rows for key, rows in search.alphas.items() if key.startswith("edges of")]
+    assert [len(rows) for rows in own] == n_edges
+    for key, rows in search.alphas.items():
+        if flat(rows).shape[0] > len(rows):
+            assert not torch.equal(before[key], flat(rows))
+    sizes = [sum(w.numel() for w in held.weights.values()) for held in (search, plain)]
+    assert sizes[0] < sizes[1]
+
+
+def test_channels_that_cannot_be_divided_are_an_error():
+    with pytest.raises(InvalidSpec, match="6 channels cannot be divided by 4"):
+        supernet("nb201", n_classes=5, channels=6, partial=4)
+
+
+def test_sotl_around_pc_darts_is_pc_darts_in_all_but_the_round():
+    outer = tiny_search("nb201", Sotl(inner="pc_darts", steps=2), epochs=1)
+    inner = tiny_search("nb201", PcDarts(), epochs=1)
+
+    assert torch.equal(flat(inner.rows), flat(outer.rows))
+    assert outer.net.cells[0].edges[0].partial == 4
+    assert np.allclose(inner.strengths()[0], outer.strengths()[0])
+    outer.run()
