@@ -16,7 +16,8 @@ from torch import Tensor
 from harness.arch import Arch, SearchSpace
 from protocols.nets.mix import Mix
 from protocols.search.batches import Pair
-from protocols.search.method import Alphas, Method, Moment
+from protocols.search.hypergradients import unrolled_sotl
+from protocols.search.method import WEIGHTS, Alphas, Method, Moment
 from protocols.search.unrolled import RESTORE, SAME, unrolled_round
 from protocols.search.wrapped import inner_method
 
@@ -30,7 +31,9 @@ class Sotl(Method):
     """inner: the search whose mixtures these are. steps: T, batches of a look-ahead.
 
     momentum: "restore", or "leak" as in some forks of the thesis. noise: "same" or "fresh" in the
-    pass for good. Both halves of a pair of batches are there, but the second is not looked at.
+    pass for good. exact: the gradient through the steps of the look-ahead and not only along them,
+    for few of them (the thesis has 7) and mixtures of all options. Both halves of a pair of batches
+    are there, but the second is not looked at.
     """
 
     version: ClassVar[int] = 1
@@ -38,6 +41,7 @@ class Sotl(Method):
     steps: int = 100
     momentum: str = RESTORE
     noise: str = SAME
+    exact: bool = False
 
     @property
     def block(self) -> int:
@@ -78,6 +82,15 @@ class Sotl(Method):
         def step(search: Search, pair: Pair) -> None:
             inner.weight_step(search, pair.train)
 
+        if self.exact and search.is_learning_arch:
+            drawn = search.noise_state
+            mixers = [search.mixer(WEIGHTS) for _ in pairs]
+            search.step_arch(unrolled_sotl(search, pairs, mixers))
+            if self.noise == SAME:
+                search.noise_state = drawn
+            for pair in pairs:
+                step(search, pair)
+            return
         unrolled_round(
             search, pairs, look=look, step=step, momentum=self.momentum, noise=self.noise
         )

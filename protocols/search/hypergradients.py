@@ -1,6 +1,7 @@
-"""Gradients of the validation loss with respect to architecture parameters, weights looking ahead.
+"""Gradients with respect to architecture parameters, on which weights that look ahead depend.
 
-Source: Liu et al., DARTS, ICLR 2019, section 2.3, eq. 6 to 8, and quark0/darts, cnn/architect.py.
+Sources: Liu et al., DARTS, ICLR 2019, section 2.3, eq. 6 to 8, and quark0/darts, cnn/architect.py;
+the SoTL thesis, section 3.4, for the exact gradient of a short stretch of training.
 """
 
 from __future__ import annotations
@@ -44,6 +45,45 @@ def second_order(
     return [slope - search.lr * term for slope, term in zip(slopes, second, strict=True)]
 
 
+def unrolled_sotl(
+    search: Search, pairs: Sequence[Pair], mixers: Sequence[Callable[[], Mix]]
+) -> list[Tensor]:
+    """d/da of the summed training losses along some steps of the weights, through these steps.
+
+    The steps are those of the recipe's optimiser from where it is, without a clip of gradients.
+    Memory grows with their number.
+    """
+    recipe, rate = search.recipe, search.lr
+    weights = _leaves(search.weights)
+    momenta = {name: _momentum(search, name) for name in weights}
+    total: Tensor | None = None
+    for pair, mixer in zip(pairs, mixers, strict=True):
+        loss = search.loss(pair.train, mixer(), phase=ARCH, weights=weights)
+        total = loss if total is None else total + loss
+        slopes = torch.autograd.grad(
+            loss, list(weights.values()), create_graph=True, materialize_grads=True
+        )
+        steps = {
+            name: slope + recipe.weight_decay * weight
+            for (name, weight), slope in zip(weights.items(), slopes, strict=True)
+        }
+        momenta = {name: recipe.momentum * momenta[name] + step for name, step in steps.items()}
+        if not recipe.nesterov:
+            steps = momenta
+        else:
+            steps = {name: step + recipe.momentum * momenta[name] for name, step in steps.items()}
+        weights = {name: weight - rate * steps[name] for name, weight in weights.items()}
+    assert total is not None
+    return list(torch.autograd.grad(total, search.rows, materialize_grads=True))
+
+
+def _momentum(search: Search, name: str) -> Tensor:
+    """The optimiser's own of a weight; 0 before its first step."""
+    weight = search.weights[name]
+    held = search.weight_optimiser.state.get(weight, {}).get("momentum_buffer")
+    return torch.zeros_like(weight) if held is None else held
+
+
 def _step_ahead(search: Search, pair: Pair, mixer: Callable[[], Mix]) -> dict[str, Tensor]:
     """The weights one step of heavy-ball momentum and decay further, as new leaves."""
     weights = _leaves(search.weights)
@@ -51,11 +91,10 @@ def _step_ahead(search: Search, pair: Pair, mixer: Callable[[], Mix]) -> dict[st
     slopes = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
     recipe, ahead = search.recipe, {}
     for (name, weight), slope in zip(search.weights.items(), slopes, strict=True):
-        held = search.weight_optimiser.state.get(weight, {}).get("momentum_buffer")
         step = slope + recipe.weight_decay * weight.detach()
-        if held is not None:
-            step = step + recipe.momentum * held
-        ahead[name] = weight.detach() - search.lr * step
+        ahead[name] = weight.detach() - search.lr * (
+            step + recipe.momentum * _momentum(search, name)
+        )
     return _leaves(ahead)
 
 

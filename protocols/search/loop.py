@@ -151,8 +151,9 @@ class Search:
 
     @property
     def lr(self) -> float:
-        """Of the weights, in this epoch."""
-        return self.recipe.lr_at(self.epoch)
+        """Of the weights, now."""
+        lr: float = self.weight_optimiser.param_groups[0]["lr"]
+        return lr
 
     def mixer(self, phase: str, alphas: Alphas | None = None) -> Callable[[], Mix]:
         """The method's mix with new random numbers, the same in every call of what is returned.
@@ -376,7 +377,7 @@ class Search:
     def run_epoch(self) -> None:
         """One epoch, and its record."""
         started = time.perf_counter()
-        sums = self._train(self.epoch, self.lr)
+        sums = self._train(self.epoch, self.recipe.lr_at(self.epoch))
         losses = {phase: held[2] / held[0] for phase, held in sums.items() if held[0]}
         self.epochs.append(
             Epoch(

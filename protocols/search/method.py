@@ -38,8 +38,9 @@ class Moment:
     n_epochs: int
 
     def between(self, first: float, last: float) -> float:
-        """A line over the epochs: the first value in the first epoch, the last in the last."""
-        return first + (last - first) * self.epoch / max(self.n_epochs - 1, 1)
+        """A line over the epochs: the first value in the first, the last in the last and after."""
+        last_epoch = max(self.n_epochs - 1, 1)
+        return first + (last - first) * min(self.epoch, last_epoch) / last_epoch
 
 
 class Method(ABC):

@@ -236,3 +236,18 @@ def test_every_pair_selects_a_cell_of_the_space_or_says_why_not(name, selector):
 
 def test_all_selectors_are_tried_here():
     assert sorted(SMALL) == registry.names("selector")
+
+
+def test_tuning_runs_at_its_own_constant_rate():
+    search = linear_search(Darts(order=2), epochs=1)
+    search.run()
+    rates = []
+    round_ = Darts.round
+    Darts.round = lambda self, handle, pairs: rates.append(handle.lr) or round_(self, handle, pairs)
+    try:
+        search.tune(2, 0.0025)
+    finally:
+        Darts.round = round_
+
+    assert set(rates) == {0.0025}
+    assert len(rates) == 2 * search.batches.n_steps
