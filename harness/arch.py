@@ -138,6 +138,11 @@ class SearchSpace(ABC):
         """The unlearned group and the option of it that let a row be used; None: it always is."""
         return None
 
+    def used_rows(self, arch: Arch, group: str) -> list[int]:
+        """The rows of a learned group that say something of an architecture: by default, all."""
+        (found,) = (held for held in self.groups if held.name == group)
+        return list(range(len(found.options)))
+
     def target(self, group: str, row: int) -> int | None:
         """The node that a row of a learned group is an edge into; None where it is no edge."""
         return None

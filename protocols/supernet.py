@@ -216,13 +216,21 @@ def _new_search(
         **method.network,
         **setting.network,
     }
-    name = _space(run, setting).name
+    of_space = _space(run, setting)
 
-    def new_net() -> Supernet:
-        net = supernet(name, n_classes=about.n_classes, **settings)
+    def new_net(**changes: Any) -> Supernet:
+        net = supernet(of_space.name, n_classes=about.n_classes, **{**settings, **changes})
         return net.to(batches.images.device)
 
-    return Search(new_net, method, recipe, batches, seed=run.seed, diagnostics=setting.diagnostics)
+    return Search(
+        of_space,
+        new_net,
+        method,
+        recipe,
+        batches,
+        seed=run.seed,
+        diagnostics=setting.diagnostics,
+    )
 
 
 def _resumed(search: Search, run: Run) -> None:

@@ -34,7 +34,11 @@ SELECTIONS = {
     "evolution": {"population": 4, "n_generations": 2, "n_best": 2, "n_batches": 1},
     "perturbation": {"tune_epochs": 0},
 }
-OPTIONS = {"enas": {"n_steps": 1, "n_samples": 2}, "sgas": {"first": 0, "every": 1}}
+OPTIONS = {
+    "enas": {"n_steps": 1, "n_samples": 2},
+    "sgas": {"first": 0, "every": 1},
+    "pdarts": {"first_cells": 0, "second_cells": 0, "third_cells": 0},
+}
 SETTING = {
     "dataset": "cifar10",
     "images": "gaussian",

@@ -242,6 +242,10 @@ class DartsSpace(SearchSpace):
         cells = zip(CELL_TYPES, self.groups, strict=False)
         return self._build([_strongest(cell, group.options, values) for cell, group in cells])
 
+    def used_rows(self, arch: Arch, group: str) -> list[int]:
+        cell = next(c for c in CELL_TYPES if group == f"op_{c}")
+        return _edges_of(self._cells(arch)[CELL_TYPES.index(cell)])
+
     def target(self, group: str, row: int) -> int | None:
         return EDGES[row][0]
 

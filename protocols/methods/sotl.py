@@ -55,6 +55,16 @@ class Sotl(Method):
     def network(self) -> Mapping[str, Any]:
         return inner_method(self.inner).network
 
+    @property
+    def n_stages(self) -> int:
+        return inner_method(self.inner).n_stages
+
+    def stage_network(self, search: Search, stage: int) -> Mapping[str, Any]:
+        return inner_method(self.inner).stage_network(search, stage)
+
+    def end_stage(self, search: Search, stage: int) -> None:
+        inner_method(self.inner).end_stage(search, stage)
+
     def skip(self, space: SearchSpace) -> str | None:
         return inner_method(self.inner).skip(space)
 

@@ -96,7 +96,8 @@ class Search:
 
     def __init__(
         self,
-        new_net: Callable[[], Supernet],
+        space: SearchSpace,
+        new_net: Callable[..., Supernet],
         method: Method,
         recipe: Recipe,
         batches: Batches,
@@ -106,12 +107,11 @@ class Search:
     ) -> None:
         """new_net: makes a supernet on the batches' device, its weights from torch's generator.
 
+        It takes settings of the supernet by name, on top of its own, if the method has stages.
         diagnostics: names in `DIAGNOSTICS` -> the half, "train" or "valid", on whose first images
         they are measured after every epoch.
         """
-        self._new_net = new_net
-        self.net = net = self.fresh_net(int(derive(seed, "weights").integers(2**63)))
-        self.space: SearchSpace = net.space
+        self._new_net, self.space = new_net, space
         self.method, self.recipe, self.batches = method, recipe, batches
         self.device = batches.images.device
         self.memory: dict[str, Any] = {}
@@ -121,18 +121,7 @@ class Search:
         self._is_traced = False
         self._n_tuned = 0
         self.left: Left | None = None
-        first = method.init(self.space, derive(seed, "alphas"))
-        self.alphas: Alphas = {
-            name: [
-                torch.tensor(row, dtype=torch.float32, device=self.device, requires_grad=True)
-                for row in rows
-            ]
-            for name, rows in first.items()
-        }
-        self.rows = [row for rows in self.alphas.values() for row in rows]
-        self.weights = dict(net.named_parameters())
-        self.weight_optimiser = self._new_weight_optimiser()
-        self.arch_optimiser = method.arch_optimiser(self.rows, recipe)
+        self._enter_stage(0)
         self._begin(0)
         self._diagnostics = diagnostics or {}
         self.epochs.append(Epoch(0, self.strengths(), self.arch(), measured=self._measured()))
@@ -147,7 +136,8 @@ class Search:
     @property
     def is_learning_arch(self) -> bool:
         """Whether the architecture parameters learn in this epoch."""
-        return self.method.learns_arch and self.epoch >= self.recipe.warmup_epochs
+        _, since = self._stage_of(self.epoch)
+        return self.method.learns_arch and since >= self.recipe.warmup_epochs
 
     @property
     def lr(self) -> float:
@@ -298,9 +288,10 @@ class Search:
 
     def fresh_net(self, seed: int) -> Supernet:
         """A new supernet with weights of its own."""
+        changes = self.method.stage_network(self, self._stage)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
-            return self._new_net()
+            return self._new_net(**changes)
 
     def strengths(self) -> Strengths:
         """Per learned group (n_rows, n_options): the method's, NaN past a short row."""
@@ -308,18 +299,21 @@ class Search:
 
     def arch(self) -> Arch | None:
         """What the space makes of the strengths of what is left; None where nothing learns."""
-        if not self.method.learns_arch:
-            return None
+        return self.space.discretise(self.left_strengths()) if self.method.learns_arch else None
+
+    def left_strengths(self) -> Strengths:
+        """The strengths with 0 for what is gone; then, per group that is not learned, what is left.
+
+        Without a constraint, of the learned groups only.
+        """
         strengths = self.strengths()
         if self.left is None:
-            return self.space.discretise(strengths)
-        kept, softmax = self.left.kept(), iter(strengths)
-        return self.space.discretise(
-            [
-                np.where(block, next(softmax), 0.0) if group.learned else block.astype(np.float64)
-                for group, block in zip(self.space.groups, kept, strict=True)
-            ]
-        )
+            return strengths
+        kept, own = self.left.kept(), iter(strengths)
+        return [
+            np.where(block, next(own), 0.0) if group.learned else block.astype(np.float64)
+            for group, block in zip(self.space.groups, kept, strict=True)
+        ]
 
     @torch.no_grad()
     def batch_accuracy(self, batch: Labelled, mix: Mix) -> float:
@@ -377,7 +371,12 @@ class Search:
     def run_epoch(self) -> None:
         """One epoch, and its record."""
         started = time.perf_counter()
-        sums = self._train(self.epoch, self.recipe.lr_at(self.epoch))
+        stage, since = self._stage_of(self.epoch)
+        if stage != self._stage:
+            self.method.end_stage(self, self._stage)
+            self._enter_stage(stage)
+        n_epochs = self.recipe.epochs // self.method.n_stages
+        sums = self._train(self.epoch, self.recipe.lr_at(since, n_epochs))
         losses = {phase: held[2] / held[0] for phase, held in sums.items() if held[0]}
         self.epochs.append(
             Epoch(
@@ -414,6 +413,9 @@ class Search:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes up a search of the same setting and seed."""
+        stage, _ = self._stage_of(len(state["epochs"]) - 2)
+        if stage:
+            self._enter_stage(stage)
         self.net.load_state_dict(state["net"])
         with torch.no_grad():
             for row, held in zip(self.rows, state["rows"], strict=True):
@@ -425,6 +427,31 @@ class Search:
             self.left = Left.of_state(self.space.groups, state["left"])
         self.counts = Counts(**state["counts"])
         self.epochs = [Epoch.of_state(self.space, held) for held in state["epochs"]]
+
+    def _stage_of(self, epoch: int) -> tuple[int, int]:
+        """The stage of an epoch, and the epochs that it had before; the last may be longer."""
+        n_stages = self.method.n_stages
+        length = max(self.recipe.epochs // n_stages, 1)
+        stage = min(max(epoch, 0) // length, n_stages - 1)
+        return stage, epoch - stage * length
+
+    def _enter_stage(self, stage: int) -> None:
+        """New weights and parameters, and optimisers that know nothing."""
+        self._stage = stage
+        names = [f"stage {stage}"] if stage else []
+        self.net = self.fresh_net(int(derive(self.seed, "weights", *names).integers(2**63)))
+        self.weights = dict(self.net.named_parameters())
+        self.weight_optimiser = self._new_weight_optimiser()
+        first = self.method.init(self.space, derive(self.seed, "alphas", *names))
+        self.alphas: Alphas = {
+            name: [
+                torch.tensor(row, dtype=torch.float32, device=self.device, requires_grad=True)
+                for row in rows
+            ]
+            for name, rows in first.items()
+        }
+        self.rows = [row for rows in self.alphas.values() for row in rows]
+        self.arch_optimiser = self.method.arch_optimiser(self.rows, self.recipe)
 
     def _begin(self, epoch: int) -> None:
         """The random numbers and sums of an epoch, counted from 0."""

@@ -72,6 +72,19 @@ class Method(ABC):
         """Settings of the supernet that it needs; a run's own settings come on top."""
         return {}
 
+    @property
+    def n_stages(self) -> int:
+        """Parts of equal length that a run has, each with a new network and new parameters."""
+        return 1
+
+    def stage_network(self, search: Search, stage: int) -> Mapping[str, Any]:
+        """Settings of the supernet in a stage, counted from 0; they come on top of the run's."""
+        return {}
+
+    def end_stage(self, search: Search, stage: int) -> None:
+        """What is done after a stage that is not the last, with what it has learnt."""
+        return
+
     def skip(self, space: SearchSpace) -> str | None:
         """Why it cannot run on a space, or None."""
         return None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.arch import SearchSpace
+from protocols.left import Left
 from protocols.nets.mix import Mix, learned
 from protocols.search.method import Alphas
 
@@ -22,6 +23,22 @@ from protocols.search.method import Alphas
 def mapped(alphas: Alphas, function: Callable[[Tensor], Tensor]) -> dict[str, list[Tensor]]:
     """A function of every row, group by group."""
     return {name: [function(row) for row in rows] for name, rows in alphas.items()}
+
+
+def softmax_of_left(space: SearchSpace, alphas: Alphas, left: Left | None) -> Alphas:
+    """The softmax of every row over the options that are left; 0 for the others."""
+    if left is None:
+        return mapped(alphas, lambda row: row.softmax(dim=0))
+    kept = dict(zip((group.name for group in space.groups), left.kept(), strict=True))
+    return {
+        name: [
+            row.masked_fill(
+                ~torch.as_tensor(mask[: len(row)], device=row.device), -torch.inf
+            ).softmax(dim=0)
+            for row, mask in zip(rows, kept[name], strict=True)
+        ]
+        for name, rows in alphas.items()
+    }
 
 
 def as_row(numbers: NDArray[np.float64], like: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ class Recipe:
             raise unknown("norm", found.norm, NORMS)
         return found
 
-    def lr_at(self, epoch: int) -> float:
-        """Of the weights, in an epoch counted from 0."""
-        cosine = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+    def lr_at(self, epoch: int, n_epochs: int | None = None) -> float:
+        """Of the weights, in an epoch counted from 0, of n_epochs or of all."""
+        part = min(epoch / (n_epochs or self.epochs), 1.0)
+        cosine = (1 + math.cos(math.pi * part)) / 2
         return self.lr_min + (self.lr - self.lr_min) * cosine

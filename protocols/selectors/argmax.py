@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from harness.arch import SearchSpace
+from harness.arch import Arch, SearchSpace
 from protocols.search.method import Method
 from protocols.search.selector import Selected, Selector
 
@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Argmax(Selector):
-    """Has no options and costs nothing."""
+    """max_skips: at most so many skips in the first kind of cell, -1 for any number.
+
+    While there are more, the weakest of them counts 0 and the rule is applied again: P-DARTS, whose
+    number is 2.
+    """
 
     version: ClassVar[int] = 1
+    max_skips: int = -1
 
     def skip(self, method: Method, space: SearchSpace) -> str | None:
         if not method.learns_arch:
@@ -34,9 +39,23 @@ class Argmax(Selector):
         return None
 
     def select(self, search: Search, rng: np.random.Generator) -> Selected:
-        arch = search.arch()
-        assert arch is not None
+        strengths = [block.copy() for block in search.left_strengths()]
+        arch = search.space.discretise(strengths)
+        while self.max_skips >= 0 and len(skips := _skips(search.space, arch)) > self.max_skips:
+            weakest = min(skips, key=lambda place: float(strengths[0][place]))
+            strengths[0][weakest] = 0.0
+            arch = search.space.discretise(strengths)
         return Selected(arch)
+
+
+def _skips(space: SearchSpace, arch: Arch) -> list[tuple[int, int]]:
+    """(row, option) of every skip in the first learned group, where its row is used."""
+    group = space.groups[0]
+    return [
+        (row, arch.code[row])
+        for row in space.used_rows(arch, group.name)
+        if "skip" in group.options[row][arch.code[row]]
+    ]
 
 
 SELECTOR = Argmax()

@@ -61,16 +61,20 @@ def batches(batch_size=8, seed=0, n_images=64):
 
 def linear_search(method, *, seed=0, batch_size=8, name="nb201", **recipe):
     values = {"epochs": 2, "batch_size": batch_size, **recipe}
-    return Search(lambda: Linear(name), method, Recipe(**values), batches(batch_size), seed=seed)
+    return Search(
+        space(name), lambda: Linear(name), method, Recipe(**values), batches(batch_size), seed=seed
+    )
 
 
 def tiny_search(name, method, *, seed=0, diagnostics=None, **recipe):
     values = {"epochs": 2, "batch_size": 16, **recipe}
 
-    def new_net():
-        return supernet(name, n_classes=N_CLASSES, n_in=3, **TINY[name], **method.network)
+    def new_net(**changes):
+        settings = {**TINY[name], **method.network, **changes}
+        return supernet(name, n_classes=N_CLASSES, n_in=3, **settings)
 
     return Search(
+        space(name),
         new_net,
         method,
         Recipe(**values),

@@ -23,6 +23,7 @@ from protocols.methods.fairnas import fair_paths
 from protocols.methods.gdas import Gdas
 from protocols.methods.metaprox import Metaprox
 from protocols.methods.pc_darts import PcDarts, nodes_of
+from protocols.methods.pdarts import PDarts
 from protocols.methods.random_nas import RandomNas
 from protocols.methods.reptile import Reptile
 from protocols.methods.sdarts_rs import SdartsRs, normalised
@@ -35,6 +36,7 @@ from protocols.search.hypergradients import second_order
 from protocols.search.learnt import draw_categorical, most_probable
 from protocols.search.method import ARCH, WEIGHTS, Moment
 from protocols.search.mixing import dirichlet
+from protocols.selectors.argmax import Argmax
 
 
 def first_pair(search):
@@ -644,3 +646,73 @@ def test_sotl_around_pc_darts_is_pc_darts_in_all_but_the_round():
     assert outer.net.cells[0].edges[0].partial == 4
     assert np.allclose(inner.strengths()[0], outer.strengths()[0])
     outer.run()
+
+
+# Stages.
+
+
+def test_pdarts_keeps_the_strongest_options_of_every_stage():
+    search = linear_search(PDarts(), epochs=3)
+    best = []
+    end_stage = PDarts.end_stage
+
+    def seen(self, search, stage):
+        best.append([np.argsort(-row, kind="stable") for row in search.left_strengths()[0]])
+        end_stage(self, search, stage)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PDarts, "end_stage", seen)
+        search.run()
+
+    # 3 of 5 options, then 2.
+    assert len(best) == 2
+    for row in range(6):
+        kept = search.left.options(Place(0, row))
+        assert len(kept) == 2
+        assert kept == sorted(best[1][row][:2].tolist())
+        assert set(kept) <= set(best[0][row][:3].tolist())
+    weights = torch.stack(list(search.mixer(ARCH)().weights["op"]))
+    assert torch.allclose(weights.sum(dim=1), torch.ones(6))
+    assert (weights > 0).sum().item() == 12
+
+
+def test_stages_start_anew_with_networks_of_their_own():
+    method = PDarts(first_cells=3, second_cells=4, third_cells=6)
+    search = tiny_search("darts", method, epochs=6, warmup_epochs=1, lr=0.4, lr_min=0.0)
+    sizes, rates, learning = [], [], []
+    train = search._train
+    search._train = lambda epoch, lr: (
+        sizes.append(len(search.net.cells)),
+        rates.append(lr),
+        learning.append(search.is_learning_arch),
+        train(epoch, lr),
+    )[-1]
+
+    search.run()
+
+    assert sizes == [3, 3, 4, 4, 6, 6]
+    assert rates == pytest.approx([0.4, 0.2] * 3)
+    assert learning == [False, True] * 3
+    assert [len(search.left.options(Place(0, row))) for row in range(14)] == [3] * 14
+
+
+def test_at_most_so_many_skips_are_selected():
+    search = tiny_search("darts", Darts())
+    names = search.space.groups[0].options[0]
+    skip, conv = names.index("skip_connect"), names.index("sep_conv_3x3")
+    with torch.no_grad():
+        for edge, row in enumerate(search.alphas["op_normal"]):
+            row.zero_()
+            row[skip], row[conv] = 3.0 + 0.01 * edge, 1.0
+
+    def n_skips(arch):
+        return 8 * search.space.skip_ratio(arch, "normal")
+
+    free = Argmax().select(search, np.random.default_rng(0)).arch
+    held = Argmax(max_skips=2).select(search, np.random.default_rng(0)).arch
+
+    assert n_skips(free) == 8
+    assert n_skips(held) == 2
+    # The two strongest skips are those of the last edges.
+    of_node_5 = [op for op, _ in search.space.genotype(held).normal[6:]]
+    assert of_node_5 == ["skip_connect"] * 2

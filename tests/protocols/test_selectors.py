@@ -219,6 +219,8 @@ def test_every_pair_selects_a_cell_of_the_space_or_says_why_not(name, selector):
     method = registry.get("method", name).offer
     if name == "enas":
         method = replace(method, n_steps=1, n_samples=2)
+    if name == "pdarts":
+        method = replace(method, first_cells=0, second_cells=0, third_cells=0)
     offered = registry.get("selector", selector).offer
     assert isinstance(offered, Selector)
     rule = replace(offered, **SMALL[selector])
