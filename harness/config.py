@@ -7,6 +7,7 @@ protocol = "blackbox"
 method = ["random_search", "rea"]      # a name or a list
 benchmark = "nb201"                    # may be left out where the command names one
 seeds = 500                            # 0..499, or a list
+named_only = true                      # left out where a command puts another method in
 [run.setting]                          # the same for all
 role = "short"
 [run.sweep]                            # every combination
@@ -34,7 +35,8 @@ else:
     import tomli as tomllib
 
 EVERY = "*"
-RUN_KEYS = {"protocol", "method", "benchmark", "seeds", "setting", "sweep"}
+RUN_KEYS = {"protocol", "method", "benchmark", "seeds", "setting", "sweep", "named_only"}
+SUITE_KEYS = {"title", "setting", "run"}
 
 
 def recipes_folder() -> Path:
@@ -76,6 +78,8 @@ def read_suite(
     runs = content.get("run")
     if not isinstance(runs, list) or not runs:
         raise InvalidSpec(f"{path} has no [[run]].")
+    if foreign := sorted(set(content) - SUITE_KEYS):
+        raise InvalidSpec(f"{path}: unknown key {foreign[0]!r}.", f"Keys: {sorted(SUITE_KEYS)}.")
     common = _table(f"{path}, setting", content.get("setting", {}))
     specs = []
     for position, entry in enumerate(runs, start=1):
@@ -95,6 +99,8 @@ def _expand(
     if foreign := sorted(set(entry) - RUN_KEYS):
         raise InvalidSpec(f"{place}: unknown key {foreign[0]!r}.", f"Keys: {sorted(RUN_KEYS)}.")
     protocol = entry.get("protocol")
+    if method is not None and entry.get("named_only", False):
+        return []
     benchmarks = [benchmark] if benchmark else _as_list(entry.get("benchmark"))
     if not isinstance(protocol, str) or not benchmarks:
         raise InvalidSpec(f"{place} needs a protocol and a benchmark.")
@@ -102,7 +108,7 @@ def _expand(
     sweep = _table(f"{place}, sweep", entry.get("sweep", {}))
     fixed = _merged(common, _table(f"{place}, setting", entry.get("setting", {})))
     settings = [
-        {**fixed, **dict(zip(sweep, values, strict=True))}
+        _merged(fixed, dict(zip(sweep, values, strict=True)))
         for values in itertools.product(*(_as_list(values) for values in sweep.values()))
     ]
     seeds = _seeds(place, entry.get("seeds", 1))

@@ -33,14 +33,14 @@ class Run:
     """What a protocol gets: the benchmark opened, the method loaded, the seed and the setting.
 
     scratch: a folder, there or not, for what lets an unfinished run go on; a finished one's is
-    removed.
+    removed. None: nothing is kept.
     """
 
     benchmark: Benchmark
     seed: int
     setting: Mapping[str, Any]
     method: Any = None
-    scratch: Path = Path("scratch")
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True)

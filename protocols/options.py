@@ -11,6 +11,17 @@ from harness.errors import InvalidSpec, unknown
 T = TypeVar("T")
 
 
+def require(holds: bool, message: str) -> None:
+    """Raises: InvalidSpec with the message if it does not hold; for the values of options."""
+    if not holds:
+        raise InvalidSpec(message)
+
+
+def one_of(option: str, value: object, known: Collection[object]) -> None:
+    """Raises: InvalidSpec for a value that an option cannot have."""
+    require(value in known, f"{option} is one of {', '.join(map(repr, known))}, not {value!r}.")
+
+
 def configured(plugin: T, options: Mapping[str, Any], *, others: Collection[str] = ()) -> T:
     """The plug-in with some of its options changed; others: names that the error lists besides.
 

@@ -7,9 +7,10 @@ worth is looked up afterwards, on every data set, and so is the cell that every 
 from __future__ import annotations
 
 import io
+import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, final
 
 import numpy as np
@@ -104,9 +105,10 @@ class SupernetSearch(Protocol):
     setting: see `Setting`. Result: arch, final_index, final_truth, values, slices and images as the
     protocol `untrained` has them; track (epoch, arch and values for what the parameters give after
     every epoch, from before the first); curves (the same epochs: losses and accuracies by phase,
-    counts so far, diagnostics, seconds); counts (with the selection); search_seconds (of this
-    process, since the last checkpoint); and the selector's notes. Arrays: the strengths of each
-    learned group, (n_epochs + 1, n_rows, n_options), and the selector's.
+    counts so far, diagnostics, seconds); counts (with the selection); recipe and method_options,
+    whole; search_seconds (of this process, since the last checkpoint); peak_memory_mb; and the
+    selector's notes. Arrays: the strengths of each learned group, (n_epochs + 1, n_rows,
+    n_options), where something learns, and the selector's.
     """
 
     version = 1
@@ -138,6 +140,8 @@ class SupernetSearch(Protocol):
             slices_of(run.benchmark, setting.truth_seed, setting.search_seed)
         except HarnessError as error:
             return str(error)
+        if torch.device(setting.device).type == "cuda" and not torch.cuda.is_available():
+            return f"There is no device {setting.device} here."
         return (
             method.skip(of_space) or selector.skip(method, of_space) or missing(setting.image_name)
         )
@@ -151,7 +155,12 @@ class SupernetSearch(Protocol):
         batches = Batches(DeviceImages(images, setting.device), found, recipe.batch_size, run.seed)
         name = type(method).__name__
         started = time.perf_counter()
-        with sealed_truth(f"the method {name} is running"), own_chance(run.seed), one_thread():
+        chance = int(derive(run.seed, "torch").integers(2**63))
+        with (
+            sealed_truth(f"the method {name} is running"),
+            own_chance(chance, setting.device),
+            one_thread(),
+        ):
             search = _new_search(run, setting, method, recipe, batches)
             _resumed(search, run)
             search.run(lambda: _keep(search, run))
@@ -162,6 +171,9 @@ class SupernetSearch(Protocol):
         values = values_of(bench, selected.arch, slices)
         result = {
             **selected.notes,
+            "recipe": asdict(recipe),
+            "method_options": asdict(method) if is_dataclass(method) else {},
+            "peak_memory_mb": _peak_memory_mb(search),
             "arch": of_space.format(selected.arch),
             "final_index": index_of(bench, selected.arch),
             "final_truth": values[setting.dataset]["truth"] if values else None,
@@ -188,7 +200,8 @@ class SupernetSearch(Protocol):
                 "sha256": {split: held.sha256 for split, held in images.splits.items()},
             },
         }
-        return Outcome(result=result, arrays={**_strengths(search), **selected.arrays})
+        learnt = _strengths(search) if method.learns_arch else {}
+        return Outcome(result=result, arrays={**learnt, **selected.arrays})
 
 
 def _space(run: Run, setting: Setting) -> SearchSpace:
@@ -235,16 +248,25 @@ def _new_search(
 
 def _resumed(search: Search, run: Run) -> None:
     """Goes on after the last epoch that was kept, if there is one."""
-    path = run.scratch / CHECKPOINT
-    if path.exists():
-        search.load(torch.load(path, map_location=search.device, weights_only=True))
+    path = run.scratch / CHECKPOINT if run.scratch else None
+    if path is not None and path.exists():
+        search.load(torch.load(path, weights_only=True))
 
 
 def _keep(search: Search, run: Run) -> None:
     """Keeps the state of an unfinished search; the last one stays whole whatever happens."""
+    if run.scratch is None:
+        return
     content = io.BytesIO()
     torch.save(search.state(), content)
     write_atomically(run.scratch / CHECKPOINT, content.getbuffer())
+
+
+def _peak_memory_mb(search: Search) -> float:
+    """Of the device, or of this process since it began."""
+    if search.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(search.device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def _told(epoch: Epoch) -> dict[str, Any]:

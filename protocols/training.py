@@ -70,10 +70,14 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def own_chance(seed: int) -> Iterator[None]:
-    """Torch's global generators start from the seed inside, and outside nothing has happened."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(int(derive(seed, "torch").integers(2**63)))
+def own_chance(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Torch's global generators start from the seed inside, and outside nothing has happened.
+
+    device: whose generator is meant besides the host's.
+    """
+    used = torch.device(device)
+    with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
+        torch.manual_seed(seed)
         yield
 
 

@@ -143,6 +143,10 @@ class UntrainedSearch(ABC):
         """
 
 
+def _torch_seed(seed: int) -> int:
+    return int(derive(seed, "torch").integers(2**63))
+
+
 def network_score(proxy: str, rng: np.random.Generator) -> NetworkScore:
     """The score of a network by a proxy's name; NaN where there is none.
 
@@ -277,7 +281,11 @@ class Untrained(Protocol):
         )
         started = time.perf_counter()
         name = type(method).__name__
-        with sealed_truth(f"the method {name} is running"), own_chance(run.seed), one_thread():
+        with (
+            sealed_truth(f"the method {name} is running"),
+            own_chance(_torch_seed(run.seed), setting.device),
+            one_thread(),
+        ):
             found = method.search(bench, derive(run.seed, "method"))
         seconds = time.perf_counter() - started
         slices = slices_of(run.benchmark, setting.truth_seed, setting.search_seed)

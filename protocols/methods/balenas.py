@@ -19,6 +19,7 @@ from torch import Tensor
 
 from harness.arch import Arch
 from protocols.nets.mix import Mix, learned, softmax_mix
+from protocols.options import one_of, require
 from protocols.search.batches import Pair
 from protocols.search.hypergradients import second_order
 from protocols.search.learnt import discretised, softmax
@@ -45,11 +46,17 @@ class BaLeNas(Method):
     """
 
     version: ClassVar[int] = 1
+    has_own_steps: ClassVar[bool] = True
+    draws_learnt = True
     order: int = 1
     samples: int = 1
     decay: float = 1e-3
     n_data: int = 0
     printed: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("order", self.order, (1, 2))
+        require(self.samples >= 1 and self.decay > 0, "BaLeNAS draws at least once, under a prior.")
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         return softmax_mix(alphas)

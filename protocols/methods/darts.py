@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from protocols.nets.mix import Mix, softmax_mix
+from protocols.options import one_of
 from protocols.search.batches import Pair
 from protocols.search.hypergradients import second_order
-from protocols.search.method import ARCH, Alphas, Method, Moment
+from protocols.search.method import ARCH, Alphas, Method, Moment, first_order_step
 
 if TYPE_CHECKING:
     from protocols.search.loop import Search
@@ -31,12 +32,15 @@ class Darts(Method):
     order: int = 1
     exact: bool = False
 
+    def __post_init__(self) -> None:
+        one_of("order", self.order, (1, 2))
+
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         return softmax_mix(alphas)
 
     def arch_step(self, search: Search, pair: Pair) -> None:
         if self.order == 1:
-            super().arch_step(search, pair)
+            first_order_step(search, pair)
             return
         mixer = search.mixer(ARCH)
         search.step_arch(second_order(search, pair, mixer, search.rows, exact=self.exact))

@@ -6,7 +6,8 @@ xiangning-chen/DrNAS. Its progressive variant is not here yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -19,8 +20,9 @@ from harness.arch import Arch
 from protocols.nets.mix import Mix
 from protocols.search.batches import Pair
 from protocols.search.learnt import draw_strengths
-from protocols.search.method import ARCH, Alphas, Method, Moment
+from protocols.search.method import ARCH, Alphas, Method, Moment, adam
 from protocols.search.mixing import dirichlet, mapped
+from protocols.search.recipe import Recipe
 
 if TYPE_CHECKING:
     from protocols.search.loop import Search
@@ -36,6 +38,7 @@ class DrNas(Method):
     """
 
     version: ClassVar[int] = 1
+    draws_learnt = True
     kl: float = 0.0
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
@@ -46,6 +49,10 @@ class DrNas(Method):
         if self.kl:
             loss = loss + self.kl * divergence(search.rows)
         search.step_arch(search.arch_gradient(loss))
+
+    def arch_optimiser(self, rows: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+        """Without a decay where the divergence stands in its place."""
+        return adam(rows, replace(recipe, arch_weight_decay=0.0) if self.kl else recipe)
 
     def draw(self, search: Search, rng: np.random.Generator, n: int) -> list[Arch]:
         return draw_strengths(

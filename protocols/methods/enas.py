@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.arch import Arch, SearchSpace
+from harness.seeds import derive
 from protocols.nets.mix import Mix, path_mix
 from protocols.search.method import Alphas, Method, Moment
 
@@ -34,8 +35,10 @@ class Enas(Method):
     """
 
     version: ClassVar[int] = 1
+    has_own_steps: ClassVar[bool] = True
+    draws_learnt = True
     learns_arch: ClassVar[bool] = False
-    is_single_path: ClassVar[bool] = True
+    is_single_path = True
     n_steps: int = 50
     n_samples: int = 20
     lr: float = 1e-3
@@ -85,12 +88,13 @@ class Enas(Method):
 
     def _controller(self, search: Search) -> Controller:
         """The controller as it was left; a new one of the search's own start."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(search.seed)
-            controller = Controller(search.space)
-        if CONTROLLER in search.memory:
-            controller.load_state_dict(search.memory[CONTROLLER])
-        return controller
+        if CONTROLLER not in search.objects:
+            controller = Controller(search.space, derive(search.seed, CONTROLLER))
+            if CONTROLLER in search.memory:
+                controller.load_state_dict(search.memory[CONTROLLER])
+            search.objects[CONTROLLER] = controller
+        held: Controller = search.objects[CONTROLLER]
+        return held
 
 
 class Proposed(NamedTuple):
@@ -108,7 +112,7 @@ class Controller(nn.Module):
     HIDDEN = 32
     TANH, TEMPERATURE, START = 2.5, 5.0, 0.1
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:
         super().__init__()
         self.space = space
         self.sizes = [n_options for n_options, _ in space.rows]
@@ -116,8 +120,9 @@ class Controller(nn.Module):
         self.lstm = nn.LSTM(self.HIDDEN, self.HIDDEN, num_layers=2)
         self.chosen = nn.Embedding(max(self.sizes), self.HIDDEN)
         self.choose = nn.Linear(self.HIDDEN, max(self.sizes))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -self.START, self.START)
+            nn.init.uniform_(parameter, -self.START, self.START, generator=generator)
 
     def forward(self, rng: np.random.Generator) -> Proposed:
         """One cell; rng: a number is drawn from it for every row."""

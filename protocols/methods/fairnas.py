@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from harness.arch import SearchSpace
-from protocols.nets.mix import Mix, Path, learned, path_mix, path_of
+from protocols.nets.mix import Mix, Path, learned, path_of
 from protocols.search.method import Alphas, Method, Moment
+from protocols.search.mixing import random_path
 from protocols.training import Labelled
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class FairNas(Method):
     """
 
     version: ClassVar[int] = 1
-    is_single_path: ClassVar[bool] = True
+    is_single_path = True
     learns_arch: ClassVar[bool] = False
 
     def skip(self, space: SearchSpace) -> str | None:
@@ -40,7 +41,7 @@ class FairNas(Method):
         return None
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
-        return path_mix(search.space, search.space.sample(rng))
+        return random_path(search.space, rng)
 
     def weight_step(self, search: Search, batch: Labelled) -> None:
         paths = fair_paths(search.space, search.method_rng())

@@ -30,7 +30,8 @@ class Gdas(Method):
     """
 
     version: ClassVar[int] = 1
-    is_single_path: ClassVar[bool] = True
+    draws_learnt = True
+    is_single_path = True
     tau_first: float = 10.0
     tau_last: float = 0.1
 

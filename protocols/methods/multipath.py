@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from protocols.nets.mix import Mix, path_mix
+from protocols.nets.mix import Mix
 from protocols.search.method import WEIGHTS, Alphas, Method, Moment
+from protocols.search.mixing import random_path
 from protocols.training import Labelled
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ class MultiPath(Method):
     """n_paths: architectures a step, on one batch."""
 
     version: ClassVar[int] = 1
-    is_single_path: ClassVar[bool] = True
+    is_single_path = True
     learns_arch: ClassVar[bool] = False
     n_paths: int = 4
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
-        return path_mix(search.space, search.space.sample(rng))
+        return random_path(search.space, rng)
 
     def weight_step(self, search: Search, batch: Labelled) -> None:
         search.step_weights(batch, [search.mix(WEIGHTS) for _ in range(self.n_paths)])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from harness.arch import SearchSpace
 from protocols.nets.mix import Mix, learned, softmax_mix
-from protocols.search.method import Alphas, Method, Moment
+from protocols.search.method import INIT_SCALE, Alphas, Method, Moment, small_normal
 
 if TYPE_CHECKING:
     from protocols.search.loop import Search
@@ -45,12 +45,12 @@ class PcDarts(Method):
     def init(
         self, space: SearchSpace, rng: np.random.Generator
     ) -> dict[str, list[NDArray[np.float64]]]:
-        scale = 1e-3  # As for operations.
+        ops = small_normal(space, rng)
         edges = {
-            EDGES + name: [scale * rng.standard_normal(len(rows)) for rows in nodes]
+            EDGES + name: [INIT_SCALE * rng.standard_normal(len(rows)) for rows in nodes]
             for name, nodes in nodes_of(space).items()
         }
-        return {**super().init(space, rng), **edges}
+        return {**ops, **edges}
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         ops = {group.name: alphas[group.name] for group in learned(search.space)}

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from protocols.nets.mix import Mix, path_mix
+from protocols.nets.mix import Mix
 from protocols.search.method import Alphas, Method, Moment
+from protocols.search.mixing import random_path
 
 if TYPE_CHECKING:
     from protocols.search.loop import Search
@@ -25,11 +26,11 @@ class RandomNas(Method):
     """A single path a step."""
 
     version: ClassVar[int] = 1
-    is_single_path: ClassVar[bool] = True
+    is_single_path = True
     learns_arch: ClassVar[bool] = False
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
-        return path_mix(search.space, search.space.sample(rng))
+        return random_path(search.space, rng)
 
 
 METHOD = RandomNas()

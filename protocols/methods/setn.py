@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from harness.arch import Arch
-from protocols.nets.mix import Mix, path_mix, softmax_mix
+from protocols.nets.mix import Mix, softmax_mix
 from protocols.search.learnt import most_probable
 from protocols.search.method import WEIGHTS, Alphas, Method, Moment
+from protocols.search.mixing import random_path
 
 if TYPE_CHECKING:
     from protocols.search.loop import Search
@@ -27,11 +28,13 @@ class Setn(Method):
     """Parameters learn by the validation loss of all options under their softmax."""
 
     version: ClassVar[int] = 1
-    is_single_path: ClassVar[bool] = True
+    has_own_steps: ClassVar[bool] = True
+    draws_learnt = True
+    is_single_path = True
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         if at.phase == WEIGHTS:
-            return path_mix(search.space, search.space.sample(rng))
+            return random_path(search.space, rng)
         return softmax_mix(alphas)
 
     def draw(self, search: Search, rng: np.random.Generator, n: int) -> list[Arch]:

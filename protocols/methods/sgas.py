@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from protocols.left import Left, Place
 from protocols.nets.mix import Mix, softmax_mix
+from protocols.options import require
 from protocols.search.method import Alphas, Method, Moment
 
 if TYPE_CHECKING:
@@ -33,8 +34,13 @@ class Sgas(Method):
     """
 
     version: ClassVar[int] = 1
+    has_own_steps: ClassVar[bool] = True
+    decides: ClassVar[bool] = True
     first: int = 9
     every: int = 5
+
+    def __post_init__(self) -> None:
+        require(self.first >= 0 and self.every >= 1, "Decisions are at least an epoch apart.")
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         return softmax_mix(alphas)
@@ -52,20 +58,21 @@ class Sgas(Method):
 
 
 def _decide_one(search: Search, left: Left, position: int, strengths: NDArray[np.float64]) -> None:
-    """The row of a group with the largest product of importance and certainty is decided."""
+    """The row of a group with the largest product of importance and certainty is decided.
+
+    Both are scaled over all rows, the decided ones too, as in the code.
+    """
     group = left.groups[position]
     places = [place for place in left.undecided() if place.group == position]
     if not places:
         return
-    some = [
-        [i for i, name in enumerate(group.options[place.row]) if name != NONE] for place in places
-    ]
-    rows = [strengths[place.row][options] for place, options in zip(places, some, strict=True)]
+    some = [[i for i, name in enumerate(row) if name != NONE] for row in group.options]
+    rows = [strengths[row][options] for row, options in enumerate(some)]
     scores = scaled([row.sum() for row in rows]) * scaled([certainty(row) for row in rows])
-    chosen = int(scores.argmax())
-    best = np.argsort(-rows[chosen], kind="stable")[: group.take]
-    left.keep(places[chosen], [some[chosen][i] for i in best])
-    _close_node(search, left, places[chosen])
+    chosen = max(places, key=lambda place: (scores[place.row], -place.row))
+    best = np.argsort(-rows[chosen.row], kind="stable")[: group.take]
+    left.keep(chosen, [some[chosen.row][i] for i in best])
+    _close_node(search, left, chosen)
 
 
 def _close_node(search: Search, left: Left, place: Place) -> None:

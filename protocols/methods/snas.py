@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Snas(Method):
-    """tau_first, tau_last: the temperature in the first and in the last epoch, on a line."""
+    """tau_first, tau_last: the temperature in the first and in the last epoch, on a line.
+
+    DrNAS' code stops one step of that line before its end.
+    """
 
     version: ClassVar[int] = 1
+    draws_learnt = True
     tau_first: float = 10.0
     tau_last: float = 1.0
 

@@ -34,7 +34,8 @@ class Mix:
     options that are computed; the others cost nothing and count 0, whatever their weight is. A
     group that is not named has all its options. A single path names one option a row, and carries
     weights where gradients are to reach them (straight-through). scales: per group whose rows are
-    edges, a scalar a row, by which the row's whole output is multiplied.
+    edges, a scalar a row, by which the row's whole output is multiplied. idle: likewise, what is
+    added to it: 0, with the gradient of options that are not computed (GDAS).
 
     The weights may lie on any device and carry gradients; nothing here reads their values.
     """
@@ -42,6 +43,7 @@ class Mix:
     weights: Weights = field(default_factory=dict)
     path: Path | None = None
     scales: Weights = field(default_factory=dict)
+    idle: Weights = field(default_factory=dict)
 
     def taken(self, group: Choice) -> Sequence[tuple[int, ...]]:
         """Per row of the group, the options that are computed.

@@ -23,7 +23,7 @@ from protocols.nets.ops import nb201_op
 class MixedCell(nn.Module):
     """A cell with a mixed operation on every edge; (n, channels, h, w) keeps its shape.
 
-    terms: of every edge, in the order of `EDGES`; scales: a scalar each, if any.
+    terms: of every edge, in the order of `EDGES`; scales, idle: a scalar each, if any.
     """
 
     def __init__(
@@ -37,7 +37,11 @@ class MixedCell(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, terms: Sequence[Terms], scales: Sequence[Tensor] | None = None
+        self,
+        x: Tensor,
+        terms: Sequence[Terms],
+        scales: Sequence[Tensor] | None = None,
+        idle: Sequence[Tensor] | None = None,
     ) -> Tensor:
         zero = x.new_zeros(()).expand_as(x)
         nodes: list[Tensor | None] = [x, *[None] * (N_NODES - 1)]
@@ -45,6 +49,8 @@ class MixedCell(nn.Module):
         for row, (target, source) in enumerate(EDGES):
             value = nodes[source]
             found = self.edges[row](zero if value is None else value, terms[row])
+            if idle is not None:
+                found = idle[row] + (zero if found is None else found)
             nodes[target] = plus(nodes[target], scaled(found, scales, row))
         output = nodes[OUTPUT]
         return zero if output is None else output
@@ -95,12 +101,13 @@ class NB201Supernet(Supernet):
 
     def forward(self, images: Tensor, mix: Mix) -> Tensor:
         (group,) = self.space.groups
-        terms, scales = mix.terms(group), mix.scales.get(group.name)
+        terms = mix.terms(group)
+        scales, idle = mix.scales.get(group.name), mix.idle.get(group.name)
         x = self.stem(images)
         for position, cell in enumerate(self.cells):
             if position % self.n_cells == 0:
                 x = self.reductions[position // self.n_cells](x)
-            x = cell(x, terms, scales)
+            x = cell(x, terms, scales, idle)
         features = F.relu(self.norm(x))
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits

@@ -101,7 +101,7 @@ class Batches:
 
     def whole(self, part: Part) -> Iterator[Labelled]:
         """All images of a part in their order, without augmentation."""
-        return self.images.batches(part.split, part.indices, 4 * self.batch_size)
+        return self.images.batches(part.split, part.indices, self.batch_size)
 
     def _batches(self, part: Part, epoch: int, stream: str) -> Iterator[Labelled]:
         chance = derive(self.seed, stream, f"augmentation {epoch}").integers(2**63)

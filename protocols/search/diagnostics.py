@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -126,19 +127,19 @@ def discretised_accuracies(
 ) -> NDArray[np.float64]:
     """Per option of a row: percent of the validation half once the row is that option alone.
 
-    n_epochs, lr: of tuning the rest before it is measured. The search is as it was afterwards.
+    n_epochs, lr: of tuning the rest before it is measured, from the same state and on the same
+    batches for every option. The search is as it was afterwards, but for what was spent.
     """
-    before, held = search.snapshot(), search.left
-    rows = [row.detach().clone() for row in search.rows]
+    before, held = deepcopy(search.state()), search.left
     accuracies = []
     for option in range(len(search.space.groups[place.group].options[place.row])):
         search.left = Left(search.space.groups, search.net.without)
         search.left.keep(place, [option])
-        search.tune(n_epochs, lr)
-        accuracies.append(search.accuracy(search.mix(EVALUATION)))
-        search.restore(before, momentum=True)
-        with torch.no_grad():
-            for row, value in zip(search.rows, rows, strict=True):
-                row.copy_(value)
-    search.left = held
+        try:
+            search.tune(n_epochs, lr)
+            accuracies.append(search.accuracy(search.mix(EVALUATION)))
+        finally:
+            spent = search.counts
+            search.load(deepcopy(before))
+            search.counts, search.left = spent, held
     return np.array(accuracies)

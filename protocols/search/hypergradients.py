@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from protocols.nets.mix import Mix
+from protocols.saliency import gradient
 from protocols.search.batches import Pair
 from protocols.search.method import ARCH
 
@@ -74,7 +75,7 @@ def unrolled_sotl(
             steps = {name: step + recipe.momentum * momenta[name] for name, step in steps.items()}
         weights = {name: weight - rate * steps[name] for name, weight in weights.items()}
     assert total is not None
-    return list(torch.autograd.grad(total, search.rows, materialize_grads=True))
+    return list(gradient(total, search.rows))
 
 
 def _momentum(search: Search, name: str) -> Tensor:
@@ -111,7 +112,7 @@ def _difference(
             for name, weight in search.weights.items()
         }
         loss = search.loss(pair.train, mixer(), phase=ARCH, weights=moved)
-        sides.append(torch.autograd.grad(loss, rows, materialize_grads=True))
+        sides.append(gradient(loss, rows))
     return [(plus - minus) / (2 * step) for plus, minus in zip(*sides, strict=True)]
 
 
@@ -127,7 +128,7 @@ def _mixed_derivative(
     product = torch.stack(
         [(slope * v).sum() for slope, v in zip(slopes, along.values(), strict=True)]
     ).sum()
-    return list(torch.autograd.grad(product, rows, materialize_grads=True))
+    return list(gradient(product, rows))
 
 
 def _leaves(weights: Named) -> dict[str, Tensor]:

@@ -91,8 +91,10 @@ def _total(ranked: Ranked, places: Sequence[int]) -> float:
 def _arch_at(search: Search, ranked: Ranked, places: Sequence[int]) -> Arch:
     rows = []
     for parameters, row, place in zip(search.rows, ranked, places, strict=True):
-        strengths = np.zeros(len(parameters))
-        strengths[list(row[place][1])] = 1.0
+        weights = softmax(parameters.detach().cpu().double().numpy())
+        strengths = np.zeros(len(weights))
+        chosen = list(row[place][1])
+        strengths[chosen] = weights[chosen]
         rows.append(strengths)
     return discretised(search, rows)
 

@@ -22,29 +22,33 @@ from harness.errors import HarnessError
 from harness.seeds import derive
 from protocols.left import Left, Place
 from protocols.nets.mix import Mix, Supernet
-from protocols.saliency import as_strengths
+from protocols.saliency import as_strengths, gradient
 from protocols.search.batches import Batches, Pair
 from protocols.search.diagnostics import DIAGNOSTICS
-from protocols.search.method import ARCH, WEIGHTS, Alphas, Method, Moment
+from protocols.search.method import ARCH, EVALUATION, WEIGHTS, Alphas, Method, Moment
 from protocols.search.recipe import BATCH, RECALIBRATED, Recipe
-from protocols.training import Labelled
+from protocols.training import Labelled, own_chance
 
 Strengths = Sequence[NDArray[np.float64]]
 N_SUMS = 3  # Images, right answers, summed loss.
 RECALIBRATION_BATCHES = 10  # Ours.
+METHOD = "method"  # The purpose of random numbers that are for no mix.
 
 
 @dataclass
 class Counts:
-    """What was spent. image_passes: images that went forwards and backwards once.
+    """What was spent.
 
-    evaluated: images that only went forwards, to measure or to select. diagnostic_passes: image
-    passes, of products with a Hessian two, that nothing learned from.
+    image_passes: images that went forwards and backwards once. weight_steps: those of a look-ahead
+    too. scored: networks by a proxy, in a selection. evaluated: images that only went forwards, to
+    measure or to select. diagnostic_passes: image passes, of products with a Hessian two, that
+    nothing learned from.
     """
 
     image_passes: int = 0
     weight_steps: int = 0
     arch_steps: int = 0
+    scored: int = 0
     evaluated: int = 0
     diagnostic_passes: int = 0
 
@@ -89,9 +93,10 @@ class Search:
 
     space, net, recipe, method, batches: as given. left: the options that all mixes are held to,
     None for all; a selector sets it, or a method that decides on the way. alphas: the parameters,
-    per learned group and row. memory: whatever else a method must remember; it must be made of what
-    torch.save keeps. counts, epochs: what was spent and found so far. Randomness depends on the
-    seed and the epoch alone, so that a search can be taken up after any epoch.
+    per learned group and row. memory: whatever else a method must remember, of tensors and plain
+    values, which torch.load takes without trust. objects: what it can make again of that. counts,
+    epochs: what was spent and found so far. Randomness depends on the seed and the epoch alone, so
+    that a search can be taken up after any epoch.
     """
 
     def __init__(
@@ -115,6 +120,7 @@ class Search:
         self.method, self.recipe, self.batches = method, recipe, batches
         self.device = batches.images.device
         self.memory: dict[str, Any] = {}
+        self.objects: dict[str, Any] = {}
         self.counts = Counts()
         self.epochs: list[Epoch] = []
         self.seed = seed
@@ -150,7 +156,7 @@ class Search:
 
         Every call builds the graph to the parameters anew. alphas: in place of the loop's own.
         """
-        noise = int(self._noise.integers(2**63))
+        noise = int(self._noise[phase].integers(2**63))
         at = Moment(phase, self.epoch, self.recipe.epochs)
         by = self.alphas if alphas is None else alphas
 
@@ -166,7 +172,7 @@ class Search:
 
     def method_rng(self) -> np.random.Generator:
         """New random numbers for what is no mix; a look-ahead repeats these too."""
-        return np.random.default_rng(int(self._noise.integers(2**63)))
+        return np.random.default_rng(int(self._noise[METHOD].integers(2**63)))
 
     @contextmanager
     def traced(self) -> Iterator[None]:
@@ -179,12 +185,13 @@ class Search:
 
     @property
     def noise_state(self) -> Any:
-        """Where the random numbers of the epoch's mixes are; set it to draw the same ones again."""
-        return self._noise.bit_generator.state
+        """Where the epoch's random numbers are; set it to draw the same ones again."""
+        return {name: rng.bit_generator.state for name, rng in self._noise.items()}
 
     @noise_state.setter
     def noise_state(self, state: Any) -> None:
-        self._noise.bit_generator.state = state
+        for name, held in state.items():
+            self._noise[name].bit_generator.state = held
 
     def snapshot(self) -> dict[str, Any]:
         """Weights, buffers and momentum as they are now."""
@@ -224,14 +231,12 @@ class Search:
 
     def arch_gradient(self, loss: Tensor) -> list[Tensor]:
         """With respect to every row of parameters; 0 where the loss does not depend on it."""
-        if not loss.requires_grad:
-            return [torch.zeros_like(row) for row in self.rows]
-        return list(torch.autograd.grad(loss, self.rows, materialize_grads=True))
+        return list(gradient(loss, self.rows))
 
     def step_arch(self, gradients: Sequence[Tensor]) -> None:
         """One step of the architecture parameters' optimiser."""
-        for row, gradient in zip(self.rows, gradients, strict=True):
-            row.grad = gradient
+        for row, slope in zip(self.rows, gradients, strict=True):
+            row.grad = slope
         self.arch_optimiser.step()
         self.counts.arch_steps += 1
 
@@ -277,11 +282,15 @@ class Search:
                 place = Place(position, row)
                 if len(self.left.options(place)) == self.left.take(place):
                     weights[group.name][row] = torch.ones_like(held)
-        return Mix(weights, path, mix.scales)
+        return Mix(weights, path, mix.scales, mix.idle)
 
     def tune(self, n_epochs: int, lr: float) -> None:
-        """Trains on after the last epoch, at a constant rate and without momentum from before."""
-        self.weight_optimiser = self._new_weight_optimiser()
+        """Trains on after the last epoch, at a constant rate; momentum starts anew the first time.
+
+        Nothing is done at the end of an epoch.
+        """
+        if not self._n_tuned:
+            self.weight_optimiser = self._new_weight_optimiser()
         for _ in range(n_epochs):
             self._train(self.recipe.epochs + self._n_tuned, lr)
             self._n_tuned += 1
@@ -289,8 +298,7 @@ class Search:
     def fresh_net(self, seed: int) -> Supernet:
         """A new supernet with weights of its own."""
         changes = self.method.stage_network(self, self._stage)
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(seed)
+        with own_chance(seed, self.device):
             return self._new_net(**changes)
 
     def strengths(self) -> Strengths:
@@ -302,18 +310,20 @@ class Search:
         return self.space.discretise(self.left_strengths()) if self.method.learns_arch else None
 
     def left_strengths(self) -> Strengths:
-        """The strengths with 0 for what is gone; then, per group that is not learned, what is left.
+        """The strengths of every group, with 0 for what is gone and 1 for what is decided.
 
-        Without a constraint, of the learned groups only.
+        Those of a group that is not learned are 1 for what is left. Without a constraint, they are
+        those of the learned groups only.
         """
         strengths = self.strengths()
         if self.left is None:
             return strengths
-        kept, own = self.left.kept(), iter(strengths)
-        return [
-            np.where(block, next(own), 0.0) if group.learned else block.astype(np.float64)
-            for group, block in zip(self.space.groups, kept, strict=True)
-        ]
+        blocks, own = [], iter(strengths)
+        for group, kept in zip(self.space.groups, self.left.kept(), strict=True):
+            block = np.where(kept, next(own) if group.learned else 1.0, 0.0)
+            decided = kept.sum(axis=1) == group.take
+            blocks.append(np.where(decided[:, np.newaxis], kept, block))
+        return blocks
 
     @torch.no_grad()
     def batch_accuracy(self, batch: Labelled, mix: Mix) -> float:
@@ -328,7 +338,10 @@ class Search:
 
     @torch.no_grad()
     def accuracy(self, mix: Mix, n_batches: int | None = None) -> float:
-        """Percent of the validation half, or of its first batches, under a mix."""
+        """Percent of the validation half, or of its first batches, under a mix.
+
+        Batches are the recipe's, always the same ones.
+        """
         kept = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
         if self.recipe.norm == RECALIBRATED:
             self._recalibrate(mix)
@@ -362,11 +375,13 @@ class Search:
     def run(self, after_epoch: Callable[[], None] = lambda: None) -> None:
         """Trains from where it is to the recipe's end; calls back after every epoch.
 
+        What a selector draws afterwards does not depend on whether the search was taken up again.
         Raises: HarnessError if a loss is no number any more.
         """
         while self.epoch < self.recipe.epochs:
             self.run_epoch()
             after_epoch()
+        self._draw_from("selection")
 
     def run_epoch(self) -> None:
         """One epoch, and its record."""
@@ -377,6 +392,7 @@ class Search:
             self._enter_stage(stage)
         n_epochs = self.recipe.epochs // self.method.n_stages
         sums = self._train(self.epoch, self.recipe.lr_at(since, n_epochs))
+        self.method.end_epoch(self)
         losses = {phase: held[2] / held[0] for phase, held in sums.items() if held[0]}
         self.epochs.append(
             Epoch(
@@ -426,6 +442,7 @@ class Search:
         if state["left"] is not None:
             self.left = Left.of_state(self.space.groups, state["left"])
         self.counts = Counts(**state["counts"])
+        self.objects, self._n_tuned = {}, 0
         self.epochs = [Epoch.of_state(self.space, held) for held in state["epochs"]]
 
     def _stage_of(self, epoch: int) -> tuple[int, int]:
@@ -455,8 +472,15 @@ class Search:
 
     def _begin(self, epoch: int) -> None:
         """The random numbers and sums of an epoch, counted from 0."""
-        self._noise = derive(self.seed, "noise", str(epoch))
+        self._draw_from(str(epoch))
         self._sums = {phase: torch.zeros(N_SUMS, device=self.device) for phase in (WEIGHTS, ARCH)}
+
+    def _draw_from(self, name: str) -> None:
+        """New streams of random numbers, one for each purpose."""
+        self._noise = {
+            purpose: derive(self.seed, "noise", name, purpose)
+            for purpose in (WEIGHTS, ARCH, EVALUATION, METHOD)
+        }
 
     def _train(self, epoch: int, lr: float) -> dict[str, list[float]]:
         """One pass over the batches of an epoch; what it summed up, by phase.
@@ -466,11 +490,10 @@ class Search:
         self._begin(epoch)
         for group in self.weight_optimiser.param_groups:
             group["lr"] = lr
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(int(derive(self.seed, "torch", str(epoch)).integers(2**63)))
+        chance = int(derive(self.seed, "torch", str(epoch)).integers(2**63))
+        with own_chance(chance, self.device):
             for pairs in _blocks(self.batches.pairs(epoch), self.method.block):
                 self.method.round(self, pairs)
-            self.method.end_epoch(self)
         sums: dict[str, list[float]] = {name: held.tolist() for name, held in self._sums.items()}
         for phase, (_, _, loss) in sums.items():
             if not np.isfinite(loss):
@@ -493,7 +516,7 @@ class Search:
     def _note(self, phase: str, batch: Labelled, logits: Tensor, loss: Tensor) -> None:
         n = len(batch)
         right = (logits.argmax(dim=1) == batch.labels).sum().to(loss.dtype)
-        self._sums[phase] += torch.stack([loss.new_tensor(n), right, n * loss.detach()])
+        self._sums[phase] += torch.stack([loss.new_full((), n), right, n * loss.detach()])
 
 
 def _blocks(pairs: Iterator[Pair], size: int) -> Iterator[list[Pair]]:

@@ -49,14 +49,27 @@ class Method(ABC):
     A concrete one is a frozen dataclass whose fields are the method's options, with defaults: a
     run's setting may name any of them. It keeps no state: parameters are the loop's, and whatever
     else it must remember belongs into `search.memory`. `version` is raised whenever the result of a
-    seed changes. learns_arch: whether there are architecture parameters that learn. is_single_path:
-    whether weights are trained under one option a row at a time. block: pairs of batches that a
-    round takes; the last one of an epoch may have fewer.
+    seed changes.
+
+    learns_arch: whether there are architecture parameters that learn. is_single_path: whether
+    weights are trained under one option a row at a time. has_own_steps: whether parameters learn by
+    more than the gradient of a mix. decides: whether it decides rows on the way. draws_learnt:
+    whether `draw` depends on what was learnt. block: pairs of batches that a round takes; the last
+    one of an epoch may have fewer.
     """
 
     version: ClassVar[int]
     learns_arch: ClassVar[bool] = True
-    is_single_path: ClassVar[bool] = False
+    has_own_steps: ClassVar[bool] = False
+    decides: ClassVar[bool] = False
+
+    @property
+    def is_single_path(self) -> bool:
+        return False
+
+    @property
+    def draws_learnt(self) -> bool:
+        return False
 
     @property
     def block(self) -> int:
@@ -96,11 +109,7 @@ class Method(ABC):
 
         After all learned groups of the space in its order, groups of the method's own may follow.
         """
-        scale = 1e-3  # DARTS official code, cnn/model_search.py.
-        return {
-            group.name: [scale * rng.standard_normal(len(options)) for options in group.options]
-            for group in learned(space)
-        }
+        return small_normal(space, rng)
 
     @abstractmethod
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
@@ -117,8 +126,7 @@ class Method(ABC):
 
     def arch_step(self, search: Search, pair: Pair) -> None:
         """One step of the architecture parameters: by default, down the validation loss."""
-        loss = search.loss(pair.valid, search.mix(ARCH), phase=ARCH)
-        search.step_arch(search.arch_gradient(loss))
+        first_order_step(search, pair)
 
     def weight_step(self, search: Search, batch: Labelled) -> None:
         """One step of the weights: by default, down the training loss under one mix."""
@@ -130,12 +138,7 @@ class Method(ABC):
 
     def arch_optimiser(self, rows: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
         """What `search.step_arch` steps by: by default, DARTS' Adam."""
-        return torch.optim.Adam(
-            rows,
-            lr=recipe.arch_lr,
-            betas=(recipe.arch_beta1, recipe.arch_beta2),
-            weight_decay=recipe.arch_weight_decay,
-        )
+        return adam(rows, recipe)
 
     def strengths(self, search: Search) -> list[Tensor]:
         """Per row of the learned groups, what the space's rule goes by: by default, a softmax."""
@@ -146,5 +149,34 @@ class Method(ABC):
         ]
 
     def draw(self, search: Search, rng: np.random.Generator, n: int) -> list[Arch]:
-        """Architectures from the distribution that was learnt: by default, uniform ones."""
+        """Architectures from the distribution that was learnt; by default, uniform ones."""
         return [search.space.sample(rng) for _ in range(n)]
+
+
+INIT_SCALE = 1e-3  # DARTS official code, cnn/model_search.py.
+
+
+def small_normal(
+    space: SearchSpace, rng: np.random.Generator
+) -> dict[str, list[NDArray[np.float64]]]:
+    """Per learned group and row, (n_options,) normal numbers of a small deviation."""
+    return {
+        group.name: [INIT_SCALE * rng.standard_normal(len(options)) for options in group.options]
+        for group in learned(space)
+    }
+
+
+def first_order_step(search: Search, pair: Pair) -> None:
+    """Down the gradient of the validation loss, the weights as they are."""
+    loss = search.loss(pair.valid, search.mix(ARCH), phase=ARCH)
+    search.step_arch(search.arch_gradient(loss))
+
+
+def adam(rows: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+    """DARTS' Adam by the recipe's numbers."""
+    return torch.optim.Adam(
+        rows,
+        lr=recipe.arch_lr,
+        betas=(recipe.arch_beta1, recipe.arch_beta2),
+        weight_decay=recipe.arch_weight_decay,
+    )

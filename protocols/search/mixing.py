@@ -16,8 +16,15 @@ from torch import Tensor
 
 from harness.arch import SearchSpace
 from protocols.left import Left
-from protocols.nets.mix import Mix, learned
+from protocols.nets.mix import Mix, learned, path_mix
 from protocols.search.method import Alphas
+
+OPERATIONS = "op"  # What the names of groups of operations begin with.
+
+
+def random_path(space: SearchSpace, rng: np.random.Generator) -> Mix:
+    """The single path of a uniformly random architecture."""
+    return path_mix(space, space.sample(rng))
 
 
 def mapped(alphas: Alphas, function: Callable[[Tensor], Tensor]) -> dict[str, list[Tensor]]:
@@ -43,7 +50,7 @@ def softmax_of_left(space: SearchSpace, alphas: Alphas, left: Left | None) -> Al
 
 def as_row(numbers: NDArray[np.float64], like: Tensor) -> Tensor:
     """Numbers of the host, in the type and on the device of a row."""
-    return torch.as_tensor(numbers, dtype=like.dtype).to(like.device)
+    return torch.as_tensor(numbers, dtype=like.dtype).to(like.device, non_blocking=True)
 
 
 def gumbel(alphas: Alphas, tau: float, rng: np.random.Generator) -> dict[str, list[Tensor]]:
@@ -59,13 +66,15 @@ def gumbel(alphas: Alphas, tau: float, rng: np.random.Generator) -> dict[str, li
 
 
 def hard(space: SearchSpace, soft: Alphas) -> Mix:
-    """The largest weight of every row alone, as 1, with the gradient of the soft weights.
+    """The largest weight of every row of operations alone, as 1, with the soft ones' gradient.
 
-    Only what is chosen is computed. A row that takes several options keeps its soft weights and all
-    of them: NAS-Bench-1Shot1's script does so with parents, as hard ones diverged there. This waits
-    for the device once, to know what to compute.
+    Only what is chosen is computed; the weights of the others, which are 0, are added to what the
+    row gives, so that their parameters get a gradient too (the supernet of NAS-Bench-201 alone has
+    that, as in the code). Other rows, such as parents, keep their soft weights and all options:
+    NAS-Bench-1Shot1's script does so, as hard ones diverged there. This waits for the device once,
+    to know what to compute.
     """
-    groups = [group for group in learned(space) if group.take == 1]
+    groups = [group for group in learned(space) if group.name.partition("_")[0] == OPERATIONS]
     rows = [row for group in groups for row in soft[group.name]]
     chosen = iter(torch.stack([row.argmax() for row in rows]).tolist()) if rows else iter(())
     weights = {name: list(held) for name, held in soft.items()}
@@ -76,7 +85,14 @@ def hard(space: SearchSpace, soft: Alphas) -> Mix:
             row - row.detach() + torch.eye(len(row), device=row.device)[option]
             for row, (option,) in zip(soft[group.name], path[group.name], strict=True)
         ]
-    return Mix(weights, path)
+    idle = {
+        name: [
+            weights[name][row].sum() - weights[name][row][option]
+            for row, (option,) in enumerate(rows)
+        ]
+        for name, rows in path.items()
+    }
+    return Mix(weights, path, idle=idle)
 
 
 def dirichlet(concentrations: Alphas, rng: np.random.Generator) -> dict[str, list[Tensor]]:

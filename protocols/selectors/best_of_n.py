@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from protocols.nets.mix import path_mix
+from protocols.options import require
 from protocols.search.selector import Selected, Selector
 
 if TYPE_CHECKING:
@@ -21,14 +22,18 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class BestOfN(Selector):
-    """n: architectures. n_batches: validation batches that each is measured on, 0 for all.
+    """n: architectures, uniform ones where a method has learnt no distribution.
 
-    The first of several best is kept.
+    n_batches: validation batches, the recipe's and for all the same, that each is measured on; 0
+    for all. The first of several best is kept.
     """
 
     version: ClassVar[int] = 1
     n: int = 100
     n_batches: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.n >= 1 and self.n_batches >= 0, "One architecture is the least.")
 
     def select(self, search: Search, rng: np.random.Generator) -> Selected:
         archs = search.method.draw(search, rng, self.n)

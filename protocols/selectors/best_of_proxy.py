@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
+from harness.arch import SearchSpace
 from harness.errors import HarnessError
 from protocols.nets.mix import Fixed, path_mix
+from protocols.options import require
+from protocols.search.method import Method
 from protocols.search.selector import Selected, Selector
 
 if TYPE_CHECKING:
@@ -38,6 +41,14 @@ class BestOfProxy(Selector):
     def uses(self) -> Sequence[tuple[str, str]]:
         return (("proxy", self.proxy),)
 
+    def __post_init__(self) -> None:
+        require(min(self.n, self.batch_size) >= 1, "One draw and one image are the least.")
+
+    def skip(self, method: Method, space: SearchSpace) -> str | None:
+        if not method.draws_learnt:
+            return f"{type(method).__name__} has learnt no distribution to draw from."
+        return None
+
     def select(self, search: Search, rng: np.random.Generator) -> Selected:
         from protocols.probe import score_all  # Only selection by a proxy needs it.
 
@@ -53,6 +64,7 @@ class BestOfProxy(Selector):
                 for arch in archs
             ]
         )
+        search.counts.scored += len(archs)
         if np.isnan(scores).all():
             raise HarnessError(f"{self.proxy} is NaN for each of {len(archs)} architectures.")
         codes = np.array([arch.code for arch in archs], dtype=np.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.arch import Arch, SearchSpace
 from protocols.nets.mix import path_mix
+from protocols.options import require
 from protocols.search.selector import Selected, Selector
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class Evolution(Selector):
     """population: architectures a generation, half of them crossed and half mutated from the best.
 
-    n_best: parents. mutation: how often each row is drawn anew. n_batches: validation batches that
-    each is measured on, 0 for all; none is measured twice.
+    n_best: parents. mutation: how often each row is drawn anew. n_batches: validation batches, the
+    recipe's and for all the same, that each is measured on, 0 for all; none is measured twice.
     """
 
     version: ClassVar[int] = 1
@@ -34,6 +35,10 @@ class Evolution(Selector):
     n_best: int = 10
     mutation: float = 0.1
     n_batches: int = 0
+
+    def __post_init__(self) -> None:
+        least = min(self.population, self.n_generations, self.n_best)
+        require(least >= 1 and self.n_batches >= 0, "One architecture a generation is the least.")
 
     def select(self, search: Search, rng: np.random.Generator) -> Selected:
         known: dict[Arch, float] = {}

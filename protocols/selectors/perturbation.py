@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.arch import SearchSpace
+from harness.errors import HarnessError
 from protocols.left import Left, Place
 from protocols.nets.mix import Fixed
 from protocols.search.method import EVALUATION, Method
@@ -51,12 +52,18 @@ class Perturbation(Selector):
     def skip(self, method: Method, space: SearchSpace) -> str | None:
         if method.is_single_path:
             return f"{type(method).__name__} trains single paths; perturbation needs them mixed."
+        if method.decides:
+            return f"{type(method).__name__} decides rows itself, on a schedule of its own."
         if self.criterion == MAGNITUDE and not method.learns_arch:
             return f"{type(method).__name__} learns no parameters to take the largest of."
         return None
 
     def select(self, search: Search, rng: np.random.Generator) -> Selected:
-        left = search.left = Left(search.space.groups, search.net.without)
+        left = search.left = search.left or Left(search.space.groups, search.net.without)
+        for place in left.undecided():  # A search that has shrunk may have kept such options.
+            names = left.groups[place.group].options[place.row]
+            usable = [i for i in left.options(place) if names[i] not in search.net.without]
+            left.keep(place, usable or left.options(place))
         order: list[tuple[int, int]] = []
         scores: list[NDArray[np.float64]] = []
         while undecided := left.undecided():
@@ -90,25 +97,38 @@ class Perturbation(Selector):
         batch = search.batches.drawn(self.batch_size, rng)
         seed = int(rng.integers(2**31))
         found = [
-            score_all(Fixed(search.net, mix), batch, [self.criterion], seed=seed) for mix in mixes
+            score_all(Fixed(search.net, mix), batch, [self.criterion], seed=seed)[self.criterion]
+            for mix in mixes
         ]
-        return np.array([scored[self.criterion].value for scored in found])
+        search.counts.scored += len(found)
+        for option, scored in zip(options, found, strict=True):
+            if np.isnan(scored.value):
+                raise HarnessError(
+                    f"{self.criterion} is NaN without option {option} of row {place.row}:"
+                    f" {scored.reason}"
+                )
+        return np.array([scored.value for scored in found])
 
 
 def _next_places(left: Left, undecided: Sequence[Place], rng: np.random.Generator) -> list[Place]:
-    """One random row, and one of every group with the same rows: both kinds of DARTS' cells.
+    """One random row, and one of every group with rows alike: both kinds of DARTS' cells.
 
     Rows of which one option is taken come first.
     """
     open_places = [place for place in undecided if left.take(place) == 1] or undecided
     first = open_places[int(rng.integers(len(open_places)))]
-    rows = left.groups[first.group].options
+    shape = _shape(left, first.group)
     chosen = [first]
-    for position, group in enumerate(left.groups):
+    for position in range(len(left.groups)):
         own = [place for place in undecided if place.group == position]
-        if position != first.group and group.options == rows and own:
+        if position != first.group and _shape(left, position) == shape and own:
             chosen.append(own[int(rng.integers(len(own)))])
     return chosen
+
+
+def _shape(left: Left, position: int) -> tuple[int, list[int]]:
+    group = left.groups[position]
+    return group.take, [len(row) for row in group.options]
 
 
 def _learned_position(left: Left, place: Place) -> int:

@@ -243,6 +243,15 @@ def test_settings_of_a_suite_are_those_of_all_its_runs(tmp_path):
     assert second == {"a": 1, "b": 3, "table": {"x": 1, "y": 4}}
 
 
+def test_a_method_that_is_put_in_takes_the_place_of_general_entries_alone(tmp_path):
+    file = tmp_path / "suite.toml"
+    entry = "[[run]]\nprotocol = 'blackbox'\nbenchmark = 'x'\nmethod = ['rea', 'reinforce']\n"
+    file.write_text(entry + entry + "named_only = true\n[run.setting]\na = 1\n")
+
+    assert [spec.method for spec in read_suite(str(file))] == ["rea", "reinforce"] * 2
+    assert [spec.method for spec in read_suite(str(file), method="mine.py")] == ["mine.py"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -251,6 +260,7 @@ def test_settings_of_a_suite_are_those_of_all_its_runs(tmp_path):
         ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nseed=1", "unknown key 'seed'"),
         ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nseeds='all'", "seeds is a count"),
         ("[[run", "cannot be read"),
+        ("[settings]\na=1\n[[run]]\nprotocol='sotl'\nbenchmark='x'", "unknown key 'settings'"),
         ("run=[1]", "is not a table"),
         ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nsetting=3", "is not a table"),
         ("[[run]]\nprotocol='sotl'\nbenchmark='x'\nseeds=-3", "seeds is a count"),

@@ -70,7 +70,7 @@ def tiny_search(name, method, *, seed=0, diagnostics=None, **recipe):
     values = {"epochs": 2, "batch_size": 16, **recipe}
 
     def new_net(**changes):
-        settings = {**TINY[name], **method.network, **changes}
+        settings = {**TINY[name.replace("darts-s1", "darts")], **method.network, **changes}
         return supernet(name, n_classes=N_CLASSES, n_in=3, **settings)
 
     return Search(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from supernets_for_tests import TINY, Linear, batches, linear_search, tiny_search
+from supernets_for_tests import batches, linear_search, tiny_search
 
 from harness import registry
 from harness.errors import HarnessError, InvalidSpec, UnknownName
@@ -16,6 +16,7 @@ from protocols.methods.random_nas import RandomNas
 from protocols.nets.mix import path_mix
 from protocols.search.method import Method
 from protocols.search.recipe import Recipe
+from protocols.selectors.perturbation import Perturbation
 
 METHODS = [
     name
@@ -202,6 +203,20 @@ def test_a_recipe_says_what_is_wrong_with_it():
         batches(batch_size=64)
 
 
-def test_all_tiny_supernets_are_of_spaces_with_one():
-    assert set(TINY) <= {"nb201", "oneshot1-3", "darts"}
-    assert Linear().space.name == "nb201"
+@pytest.mark.parametrize("name", ["drnas", "snas", "darts"])
+def test_a_selection_after_a_stop_is_the_uninterrupted_one(name):
+    rule = Perturbation(tune_epochs=1)
+    whole = tiny_search("nb201", method(name), epochs=1)
+    whole.run()
+    kept = io.BytesIO()
+    torch.save(whole.state(), kept)
+    kept.seek(0)
+    expected = rule.select(whole, np.random.default_rng(0))
+
+    again = tiny_search("nb201", method(name), epochs=1)
+    again.load(torch.load(kept, weights_only=True))
+    again.run()
+    found = rule.select(again, np.random.default_rng(0))
+
+    assert found.arch == expected.arch
+    assert np.array_equal(found.arrays["without_option"], expected.arrays["without_option"])

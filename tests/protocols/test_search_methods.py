@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from supernets_for_tests import N_CLASSES, Linear, linear_search, tiny_search
+from supernets_for_tests import Linear, linear_search, tiny_search
 from torch import nn
 from torch.distributions import Dirichlet, kl_divergence
 from torch.func import functional_call, grad, hessian
@@ -14,28 +14,27 @@ from torch.func import functional_call, grad, hessian
 from harness import registry
 from harness.errors import InvalidSpec
 from harness.spaces import space
-from protocols.left import Place
+from protocols.left import Left, Place
 from protocols.methods.balenas import BaLeNas
 from protocols.methods.darts import Darts
 from protocols.methods.drnas import DrNas, concentration, divergence
 from protocols.methods.enas import Controller, Enas
 from protocols.methods.fairnas import fair_paths
 from protocols.methods.gdas import Gdas
-from protocols.methods.metaprox import Metaprox
 from protocols.methods.pc_darts import PcDarts, nodes_of
 from protocols.methods.pdarts import PDarts
 from protocols.methods.random_nas import RandomNas
-from protocols.methods.reptile import Reptile
 from protocols.methods.sdarts_rs import SdartsRs, normalised
 from protocols.methods.sgas import Sgas, certainty, scaled
-from protocols.methods.sotl import Sotl
-from protocols.methods.sovl import Sovl
 from protocols.nets.mix import Mix, MixedOp, learned, softmax_mix
 from protocols.nets.supernets import supernet
+from protocols.options import configured
 from protocols.search.hypergradients import second_order
+from protocols.search.inner_steps import InnerSteps
 from protocols.search.learnt import draw_categorical, most_probable
 from protocols.search.method import ARCH, WEIGHTS, Moment
 from protocols.search.mixing import dirichlet
+from protocols.search.unrolled import Unrolled
 from protocols.selectors.argmax import Argmax
 
 
@@ -106,7 +105,7 @@ def test_second_order_passes_count_and_leave_the_weights_alone():
 
 
 def test_sotl_of_one_step_is_first_order_on_the_training_batch():
-    sotl, darts = linear_search(Sotl(steps=1)), linear_search(Darts())
+    sotl, darts = linear_search(Unrolled(steps=1)), linear_search(Darts())
     pair = first_pair(sotl)
 
     sotl.method.round(sotl, [pair])
@@ -118,7 +117,7 @@ def test_sotl_of_one_step_is_first_order_on_the_training_batch():
 
 
 def test_sovl_of_one_step_is_first_order():
-    sovl, darts = linear_search(Sovl(steps=1)), linear_search(Darts())
+    sovl, darts = linear_search(Unrolled(summed="valid", steps=1)), linear_search(Darts())
     pair = first_pair(sovl)
 
     sovl.method.round(sovl, [pair])
@@ -130,7 +129,7 @@ def test_sovl_of_one_step_is_first_order():
 
 
 def test_sotl_sums_the_direct_gradients_along_the_look_ahead():
-    search = linear_search(Sotl(steps=3), lr=0.4, clip=0.0)
+    search = linear_search(Unrolled(steps=3), lr=0.4, clip=0.0)
     pairs = [pair for pair, _ in zip(search.batches.pairs(0), range(3), strict=False)]
     by_hand = linear_search(Darts(), lr=0.4, clip=0.0)
     total = [torch.zeros_like(row) for row in by_hand.rows]
@@ -148,7 +147,7 @@ def test_sotl_sums_the_direct_gradients_along_the_look_ahead():
 
 @pytest.mark.parametrize("momentum", ["restore", "leak"])
 def test_the_look_ahead_leaves_no_trace_but_leaked_momentum(momentum):
-    search = linear_search(Sotl(steps=2, momentum=momentum), lr=0.4, arch_lr=0.0)
+    search = linear_search(Unrolled(steps=2, momentum=momentum), lr=0.4, arch_lr=0.0)
     plain = linear_search(Darts(), lr=0.4, arch_lr=0.0)
     pairs = [pair for pair, _ in zip(search.batches.pairs(0), range(2), strict=False)]
 
@@ -161,7 +160,7 @@ def test_the_look_ahead_leaves_no_trace_but_leaked_momentum(momentum):
 
 
 def test_the_second_pass_of_sotl_draws_the_same_noise():
-    search = linear_search(Sotl(inner="gdas", steps=2), arch_lr=0.0)
+    search = linear_search(Unrolled(inner="gdas", steps=2), arch_lr=0.0)
     pairs = [pair for pair, _ in zip(search.batches.pairs(0), range(2), strict=False)]
 
     search.method.round(search, pairs)
@@ -176,7 +175,7 @@ def test_the_second_pass_of_sotl_draws_the_same_noise():
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_the_exact_gradient_of_sotl_is_that_of_trainings_side_by_side(nesterov):
     search = linear_search(
-        Sotl(exact=True), lr=0.3, lr_min=0.3, clip=0.0, weight_decay=0.02, nesterov=nesterov
+        Unrolled(exact=True), lr=0.3, lr_min=0.3, clip=0.0, weight_decay=0.02, nesterov=nesterov
     )
     pairs = [pair for pair, _ in zip(search.batches.pairs(0), range(3), strict=False)]
     start = {name: weight.detach().double() for name, weight in search.weights.items()}
@@ -218,17 +217,30 @@ def test_gdas_computes_its_single_path(name):
     search = tiny_search(name, Gdas())
     mix = search.mixer(ARCH)()
     batch = first_pair(search).train
-    rows_of_one = [group.name for group in learned(search.space) if group.take == 1]
+    rows_of_one = [group.name for group in learned(search.space) if group.name.startswith("op")]
     search.net.eval()
 
     with torch.no_grad():
         weightless = {n: rows for n, rows in mix.weights.items() if n not in rows_of_one}
+        soft = {n for n in mix.weights if n not in rows_of_one}
+        assert {n for n in mix.path} == {n for n in mix.weights if n not in soft}
         expected = search.net(batch.images, Mix(weightless, mix.path))
         found = search.net(batch.images, mix)
 
     assert torch.allclose(expected, found, atol=1e-5)
     for name_ in rows_of_one:
         assert all(len(taken) == 1 for taken in mix.path[name_])
+
+
+def test_every_option_of_gdas_gets_a_gradient_on_nasbench201():
+    search = tiny_search("nb201", Gdas())
+    mix = search.mixer(ARCH)()
+    loss = search.loss(first_pair(search).valid, mix, phase=ARCH)
+
+    for slope in search.arch_gradient(loss):
+        assert (slope != 0).all()
+    idle = torch.stack(list(mix.idle["op"])).detach()
+    assert torch.equal(idle, torch.zeros(6))
 
 
 def test_gdas_has_the_gradient_of_its_relaxation():
@@ -333,16 +345,38 @@ def test_fair_paths_use_every_option_of_every_row_once(name):
 def test_a_fair_step_is_one_step_by_the_mean_of_the_losses():
     search = linear_search(registry.get("method", "fairnas").offer, clip=0.0, weight_decay=0.0)
     batch, before = first_pair(search).train, flat(search.weights.values())
-    seen = []
-    loss = search.loss
-    search.loss = lambda *a, **k: seen.append(loss(*a, **k)) or seen[-1]
+    drawn = search.noise_state
+    paths = fair_paths(search.space, search.method_rng())
+    search.noise_state = drawn
+    losses = [
+        F.cross_entropy(search.net(batch.images, Mix(path=path)), batch.labels) for path in paths
+    ]
+    mean = torch.autograd.grad(
+        torch.stack(losses).mean(), list(search.weights.values()), materialize_grads=True
+    )
 
     search.method.weight_step(search, batch)
 
-    assert len(seen) == 5
+    assert len(paths) == 5
     assert search.counts.weight_steps == 1
-    slopes = flat([weight.grad for weight in search.weights.values()])
-    assert torch.allclose(before - search.lr * slopes, flat(search.weights.values()), atol=1e-7)
+    assert torch.allclose(before - search.lr * flat(mean), flat(search.weights.values()), atol=1e-6)
+
+
+def test_multipath_averages_over_its_paths():
+    search = linear_search(registry.get("method", "multipath").offer, clip=0.0, weight_decay=0.0)
+    batch, before = first_pair(search).train, flat(search.weights.values())
+    drawn = search.noise_state
+    mixes = [search.mix(WEIGHTS) for _ in range(4)]
+    search.noise_state = drawn
+    losses = [F.cross_entropy(search.net(batch.images, mix), batch.labels) for mix in mixes]
+    mean = torch.autograd.grad(
+        torch.stack(losses).mean(), list(search.weights.values()), materialize_grads=True
+    )
+
+    search.method.weight_step(search, batch)
+
+    assert torch.allclose(before - search.lr * flat(mean), flat(search.weights.values()), atol=1e-6)
+    assert search.counts.image_passes == 4 * len(batch)
 
 
 # Inner loops.
@@ -351,7 +385,7 @@ def test_a_fair_step_is_one_step_by_the_mean_of_the_losses():
 def test_reptile_of_one_inner_step_is_a_shorter_step():
     plain, reptile = (
         linear_search(method, lr=0.4, momentum=0.0)
-        for method in (RandomNas(), Reptile(n_inner=1, outer=0.25))
+        for method in (RandomNas(), InnerSteps(n_inner=1, outer=0.25))
     )
     batch, before = first_pair(plain).train, flat(plain.weights.values())
 
@@ -364,21 +398,22 @@ def test_reptile_of_one_inner_step_is_a_shorter_step():
 
 
 def test_metaprox_without_a_penalty_is_reptile_and_with_one_goes_less_far():
-    way = {}
-    for method in (Reptile(), Metaprox(proximal=0.0), Metaprox(proximal=5.0)):
+    way = []
+    reptile, metaprox = (registry.get("method", n).offer for n in ("reptile", "metaprox"))
+    for method in (reptile, replace(metaprox, proximal=0.0), replace(metaprox, proximal=5.0)):
         search = linear_search(method, lr=0.1, clip=0.0, momentum=0.0)
         before = flat(search.weights.values())
         search.method.weight_step(search, first_pair(search).train)
-        way[method] = flat(search.weights.values()) - before
+        way.append(flat(search.weights.values()) - before)
 
-    reptile, free, held = way.values()
-    assert torch.equal(reptile, free)
-    assert held.norm() < reptile.norm()
+    one, free, held = way
+    assert torch.equal(one, free)
+    assert held.norm() < one.norm()
 
 
 def test_the_penalty_of_metaprox_by_hand():
     search = linear_search(
-        Metaprox(n_inner=2, proximal=3.0), lr=0.1, clip=0.0, momentum=0.0, weight_decay=0.0
+        InnerSteps(n_inner=2, proximal=3.0), lr=0.1, clip=0.0, momentum=0.0, weight_decay=0.0
     )
     batch = first_pair(search).train
     start = {name: w.detach().clone() for name, w in search.weights.items()}
@@ -473,7 +508,6 @@ def test_draws_follow_the_softmax_of_the_parameters():
     expected = search.rows[0].detach().softmax(0).numpy()
 
     assert np.allclose(expected, counts, atol=0.03)
-    assert N_CLASSES == 5
 
 
 # Decisions on the way, and controllers.
@@ -518,6 +552,22 @@ def test_certainty_and_scaling_by_hand():
     )
     assert scaled([1.0, 3.0, 2.0]).tolist() == [0.0, 1.0, 0.5]
     assert scaled([2.0, 2.0]).tolist() == [1.0, 1.0]
+
+
+def test_sgas_keeps_an_edge_that_it_decided_in_the_cell():
+    search = tiny_search("darts", Sgas(first=0, every=1))
+    with torch.no_grad():
+        for row in search.rows:
+            row.fill_(0.0)
+            row[4] = 2.0
+        # Node 5's first edge is decided, though others have larger weights.
+    search.left = Left(search.space.groups)
+    search.left.keep(Place(0, 9), [6])
+
+    genotype = search.space.genotype(search.arch())
+
+    names = search.space.groups[0].options[9]
+    assert (names[6], 0) in genotype.normal[6:]
 
 
 def test_sgas_ends_with_a_whole_cell_of_two_inputs_a_node():
@@ -573,7 +623,7 @@ def test_the_controller_of_enas_learns_what_is_rewarded():
 
 def test_probabilities_of_the_controller_are_those_of_its_choices():
     search = linear_search(Enas())
-    controller = Controller(search.space)
+    controller = Controller(search.space, np.random.default_rng(0))
     proposed = controller(np.random.default_rng(0))
     drawn = [controller(np.random.default_rng(seed)) for seed in range(2000)]
 
@@ -639,7 +689,7 @@ def test_channels_that_cannot_be_divided_are_an_error():
 
 
 def test_sotl_around_pc_darts_is_pc_darts_in_all_but_the_round():
-    outer = tiny_search("nb201", Sotl(inner="pc_darts", steps=2), epochs=1)
+    outer = tiny_search("nb201", Unrolled(inner="pc_darts", steps=2), epochs=1)
     inner = tiny_search("nb201", PcDarts(), epochs=1)
 
     assert torch.equal(flat(inner.rows), flat(outer.rows))
@@ -716,3 +766,61 @@ def test_at_most_so_many_skips_are_selected():
     # The two strongest skips are those of the last edges.
     of_node_5 = [op for op, _ in search.space.genotype(held).normal[6:]]
     assert of_node_5 == ["skip_connect"] * 2
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("darts", {"order": 3}),
+        ("balenas", {"samples": 0}),
+        ("sotl", {"momentum": "restored"}),
+        ("sotl", {"noise": "other"}),
+        ("sovl", {"steps": 0}),
+        ("sovl", {"exact": True}),
+        ("sgas", {"every": 0}),
+        ("reptile", {"n_inner": 0}),
+    ],
+)
+def test_values_that_make_no_sense_are_errors(method, options):
+    with pytest.raises(InvalidSpec):
+        configured(registry.get("method", method).offer, options)
+
+
+@pytest.mark.parametrize("inner", ["balenas", "sgas", "enas", "setn", "random_nas", "rea"])
+def test_what_learns_in_another_way_cannot_be_unrolled(inner):
+    with pytest.raises(InvalidSpec, match=f"{inner} cannot be unrolled"):
+        Unrolled(inner=inner).skip(space("nb201"))
+
+
+def test_the_divergence_of_drnas_stands_in_place_of_the_decay():
+    decays = [
+        linear_search(method).arch_optimiser.param_groups[0]["weight_decay"]
+        for method in (DrNas(), DrNas(kl=1e-3))
+    ]
+
+    assert decays == [1e-3, 0.0]
+
+
+def test_the_penalty_of_metaprox_leaves_unused_weights_alone():
+    search = linear_search(InnerSteps(proximal=5.0), lr=0.4)
+    before = {name: weight.detach().clone() for name, weight in search.weights.items()}
+
+    search.method.weight_step(search, first_pair(search).train)
+
+    moved = [name for name, w in search.weights.items() if not torch.equal(before[name], w)]
+    assert len(moved) == 6  # One option an edge.
+
+
+def test_probable_cells_of_darts_have_the_inputs_of_their_strongest_edges():
+    search = tiny_search("darts", registry.get("method", "setn").offer)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for row in search.rows:
+            row.copy_(torch.as_tensor(rng.normal(size=len(row))))
+
+    (best, *_) = most_probable(search, 5)
+
+    assert best == search.arch()

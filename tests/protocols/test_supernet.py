@@ -12,7 +12,6 @@ from harness import load, store
 from harness.engine import execute, identity_of, run_all
 from harness.errors import InvalidSpec, UnknownName
 from harness.record import DONE, FAILED, SKIPPED, RunSpec
-from protocols import supernet as protocol
 from protocols.search.loop import Search
 
 DATASET = "cluttered-digits"
@@ -49,6 +48,7 @@ def test_a_run_holds_every_epoch_and_what_its_cell_is_worth(home):
         "image_passes": 4000,
         "weight_steps": 10,
         "arch_steps": 10,
+        "scored": 0,
         "evaluated": 0,
         "diagnostic_passes": 0,
     }
@@ -56,6 +56,9 @@ def test_a_run_holds_every_epoch_and_what_its_cell_is_worth(home):
     assert passes == [None, 2000, 4000]
     assert set(result["curves"][1]["losses"]) == {"weights", "arch"}
     assert result["images"]["from"] == "own split"
+    assert result["recipe"]["momentum"] == 0.9
+    assert result["method_options"] == {"order": 1, "exact": False}
+    assert result["peak_memory_mb"] > 1
 
 
 def interrupted(monkeypatch, after):
@@ -96,7 +99,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(home, monkeypatch):
     assert found.status == DONE
     assert not kept.exists()
     assert np.array_equal(expected[1], found.array("strengths_op"))
-    timed = ("search_seconds", "curves")
+    timed = ("search_seconds", "curves", "peak_memory_mb")
     assert {k: v for k, v in expected[0].items() if k not in timed} == {
         k: v for k, v in found.result.items() if k not in timed
     }
@@ -135,6 +138,9 @@ def test_a_run_without_a_table_searches_and_looks_nothing_up(home):
     [
         ("random_nas", {}, "learns no"),
         ("random_nas", {"selector": "perturbation"}, "single paths"),
+        ("sgas", {"selector": "perturbation"}, "decides rows itself"),
+        ("darts", {"selector": "best_of_proxy"}, "learnt no distribution"),
+        ("darts", {"device": "cuda"}, "no device cuda"),
         ("freedarts", {}, "trains no supernet"),
         ("darts", {"dataset": "cifar10"}, "declares no roles for 'cifar10'"),
         ("darts", {"truth_seed": 7}, "There is no seed 7"),
@@ -207,7 +213,3 @@ def test_a_method_may_not_look_at_the_truth(home, tmp_path):
 
     assert record.status == FAILED
     assert "is sealed: the method Peeking is running" in record.reason
-
-
-def test_the_setting_says_what_can_be_set():
-    assert {"recipe", "selector", "selection", "network"} <= protocol.KNOWN
