@@ -19,6 +19,7 @@ from harness.ranking import unique_rows
 from harness.scores import parse_score
 from harness.shipped import shipped
 
+SECOND_SEED = 1
 SEED = 0
 CHANCE = 0.1  # Of ten classes.
 REAL = "nb201"  # A store of the real benchmark, where one is imported.
@@ -81,6 +82,29 @@ def _facts(table: ClassTable) -> list[tuple[str, str]]:
             for name, score in scores.items()
         ),
         ("Spearman with NAS-Bench-201's CIFAR-10 test accuracy", _with_real(bench, test, rows)),
+        *_second_seed(bench, test, rows),
+    ]
+
+
+def _second_seed(
+    bench: Benchmark, test: NDArray[np.float32], rows: NDArray[np.intp]
+) -> list[tuple[str, str]]:
+    """How alike two trainings of one class end, where there are two."""
+    truth = bench.holding(bench.roles[bench.datasets[0]].truth)
+    if SECOND_SEED not in truth.seeds:
+        return []
+    again = bench.column(truth.slice, seed=SECOND_SEED)[rows]
+    both = stats.complete(test, again)
+    differences = test[both] - again[both]
+    return [
+        (
+            "Spearman of two seeds' test accuracy",
+            f"{stats.spearman(test, again):.3f} (n={int(both.sum()):,})",
+        ),
+        (
+            "standard deviation of one seed's test accuracy (points)",
+            f"{differences.std() / math.sqrt(2):.1f} (n={int(both.sum()):,}, of differences)",
+        ),
     ]
 
 
