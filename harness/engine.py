@@ -23,8 +23,11 @@ from numpy.typing import NDArray
 from harness import record, registry, store
 from harness.benchmark import Benchmark
 from harness.errors import BrokenStore, HarnessError, InvalidSpec, MissingPackage, StorageFailed
+from harness.files import canonical_json
 from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
 
+USED_BY = " "  # Between a kind and a name, of what a method or protocol uses.
+CODE_DIGITS = 12
 PACKAGES = ("nas-harness", "numpy", "scipy", "torch")
 
 
@@ -182,8 +185,7 @@ def identity_of(spec: RunSpec) -> dict[str, Any]:
         method = plugin.name
         if plugin.is_file:
             method_file = str(plugin.file)
-    offered = registry.get("method", spec.method).offer if spec.method is not None else None
-    for kind, name in protocol.offer.uses(offered, spec.setting):
+    for kind, name in _used(spec):
         versions[f"{kind} {name}"] = registry.get(kind, name).version
     table = _open(spec.benchmark)
     return {
@@ -207,7 +209,10 @@ def execute(spec: RunSpec) -> Record:
     identity = identity_of(spec)
     protocol = registry.get("protocol", spec.protocol).offer
     method = registry.get("method", spec.method).offer if spec.method else None
-    scratch = store.home() / "unfinished" / record.identity_key(identity)
+    files = _plugin_files(spec)
+    # What other code left unfinished is not taken up.
+    code = hashlib.sha256(canonical_json(files)).hexdigest()[:CODE_DIGITS]
+    scratch = store.home() / "unfinished" / f"{record.identity_key(identity)}-{code}"
     run = Run(_open(spec.benchmark), spec.seed, spec.setting, method, scratch)
     started = time.perf_counter()
     outcome = Outcome()
@@ -232,7 +237,7 @@ def execute(spec: RunSpec) -> Record:
         result=outcome.result,
         seconds=time.perf_counter() - started,
         environment=environment(),
-        plugin_files=_plugin_files(spec),
+        plugin_files=files,
     )
     written = record.write(finished, outcome.arrays)
     if status == DONE:
@@ -283,13 +288,23 @@ def _commit() -> str | None:
 
 
 def _plugin_files(spec: RunSpec) -> dict[str, Any]:
-    named = {"protocol": spec.protocol, "method": spec.method}
+    """By kind, those that were asked for; by kind and name, those that they use."""
+    named = {"protocol": ("protocol", spec.protocol)}
+    if spec.method is not None:
+        named["method"] = ("method", spec.method)
+    for kind, name in _used(spec):
+        named[f"{kind}{USED_BY}{name}"] = (kind, name)
     return {
-        kind: {"name": plugin.name, "version": plugin.version, "sha256": _sha256(plugin.file)}
-        for kind, name in named.items()
-        if name is not None
+        key: {"name": plugin.name, "version": plugin.version, "sha256": _sha256(plugin.file)}
+        for key, (kind, name) in named.items()
         for plugin in [registry.get(kind, name)]
     }
+
+
+def _used(spec: RunSpec) -> Sequence[tuple[str, str]]:
+    method = registry.get("method", spec.method).offer if spec.method is not None else None
+    protocol: Protocol = registry.get("protocol", spec.protocol).offer
+    return protocol.uses(method, spec.setting)
 
 
 @cache
@@ -300,7 +315,8 @@ def _sha256(file: Path) -> str:
 def changed_without_version(found: Record) -> list[str]:
     """Plug-ins of a record whose file changed since, while their version did not."""
     changed = []
-    for kind, then in found.plugin_files.items():
+    for key, then in found.plugin_files.items():
+        kind, _, _ = key.partition(USED_BY)
         if then["name"] in registry.names(kind):
             try:
                 now = registry.get(kind, then["name"])
