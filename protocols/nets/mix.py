@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -35,7 +35,9 @@ class Mix:
     group that is not named has all its options. A single path names one option a row, and carries
     weights where gradients are to reach them (straight-through). scales: per group whose rows are
     edges, a scalar a row, by which the row's whole output is multiplied. idle: likewise, what is
-    added to it: 0, with the gradient of options that are not computed (GDAS).
+    added to it: 0, with the gradient of options that are not computed (GDAS). wide: whether edges
+    with one input may be computed together, which is faster and hides single convolutions from who
+    watches them.
 
     The weights may lie on any device and carry gradients; nothing here reads their values.
     """
@@ -44,6 +46,7 @@ class Mix:
     path: Path | None = None
     scales: Weights = field(default_factory=dict)
     idle: Weights = field(default_factory=dict)
+    wide: bool = False
 
     def taken(self, group: Choice) -> Sequence[tuple[int, ...]]:
         """Per row of the group, the options that are computed.
@@ -109,7 +112,7 @@ class Fixed(nn.Module):
     def __init__(self, supernet: Supernet, mix: Mix) -> None:
         super().__init__()
         self.supernet = supernet
-        self.mix = mix
+        self.mix = replace(mix, wide=False)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.supernet(images, self.mix)

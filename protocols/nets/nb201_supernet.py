@@ -17,13 +17,20 @@ from harness.spaces.nb201 import EDGES, N_NODES, OPS, OUTPUT, TopologySpace
 from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, part_of, plus, scaled
 from protocols.nets.nb201 import N_STAGES, ResidualBlock
 from protocols.nets.ops import nb201_op
+from protocols.nets.wide import mixed_edges
+
+# Source -> the rows of edges that leave it.
+ROWS_FROM = {
+    node: [row for row, (_, source) in enumerate(EDGES) if source == node] for node in range(OUTPUT)
+}
 
 
 @final
 class MixedCell(nn.Module):
     """A cell with a mixed operation on every edge; (n, channels, h, w) keeps its shape.
 
-    terms: of every edge, in the order of `EDGES`; scales, idle: a scalar each, if any.
+    terms: of every edge, in the order of `EDGES`; scales, idle: a scalar each, if any. wide: see
+    `Mix`; it needs whole channels.
     """
 
     def __init__(
@@ -32,6 +39,7 @@ class MixedCell(nn.Module):
         super().__init__()
         norm = {"affine": affine, "track_running_stats": track_running_stats}
         width = part_of(channels, partial)
+        self.is_whole = partial == 1
         self.edges = nn.ModuleList(
             MixedOp((nb201_op(op, width, **norm) for op in OPS), partial=partial) for _ in EDGES
         )
@@ -42,18 +50,30 @@ class MixedCell(nn.Module):
         terms: Sequence[Terms],
         scales: Sequence[Tensor] | None = None,
         idle: Sequence[Tensor] | None = None,
+        *,
+        wide: bool = False,
     ) -> Tensor:
         zero = x.new_zeros(()).expand_as(x)
         nodes: list[Tensor | None] = [x, *[None] * (N_NODES - 1)]
-        # Edges are ordered by target, so that a node is complete before it is a source.
-        for row, (target, source) in enumerate(EDGES):
+        # Sources ascend, so that a node is complete before it is one.
+        for source, rows in ROWS_FROM.items():
             value = nodes[source]
-            found = self.edges[row](zero if value is None else value, terms[row])
-            if idle is not None:
-                found = idle[row] + (zero if found is None else found)
-            nodes[target] = plus(nodes[target], scaled(found, scales, row))
+            given = zero if value is None else value
+            for row, found in zip(rows, self._edges_from(given, rows, terms, wide), strict=True):
+                if idle is not None:
+                    found = idle[row] + (zero if found is None else found)
+                target, _ = EDGES[row]
+                nodes[target] = plus(nodes[target], scaled(found, scales, row))
         output = nodes[OUTPUT]
         return zero if output is None else output
+
+    def _edges_from(
+        self, x: Tensor, rows: Sequence[int], terms: Sequence[Terms], wide: bool
+    ) -> list[Tensor | None]:
+        if wide and self.is_whole:
+            edges: list[MixedOp] = [self.edges[row] for row in rows]  # type: ignore[misc]
+            return mixed_edges(x, edges, [terms[row] for row in rows])
+        return [self.edges[row](x, terms[row]) for row in rows]
 
 
 @final
@@ -107,7 +127,7 @@ class NB201Supernet(Supernet):
         for position, cell in enumerate(self.cells):
             if position % self.n_cells == 0:
                 x = self.reductions[position // self.n_cells](x)
-            x = cell(x, terms, scales, idle)
+            x = cell(x, terms, scales, idle, wide=mix.wide)
         features = F.relu(self.norm(x))
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, final
 
@@ -161,7 +161,8 @@ class Search:
         by = self.alphas if alphas is None else alphas
 
         def mix() -> Mix:
-            return self.constrained(self.method.mix(self, by, at, np.random.default_rng(noise)))
+            made = self.method.mix(self, by, at, np.random.default_rng(noise))
+            return self.constrained(replace(made, wide=not self.method.is_single_path))
 
         return mix
 
@@ -282,7 +283,7 @@ class Search:
                 place = Place(position, row)
                 if len(self.left.options(place)) == self.left.take(place):
                     weights[group.name][row] = torch.ones_like(held)
-        return Mix(weights, path, mix.scales, mix.idle)
+        return replace(mix, weights=weights, path=path)
 
     def tune(self, n_epochs: int, lr: float) -> None:
         """Trains on after the last epoch, at a constant rate; momentum starts anew the first time.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -517,3 +520,40 @@ def test_without_running_statistics_evaluation_uses_the_batch():
 
     assert torch.equal(expected, cell.eval()(inside, terms))
     assert net(x, mix).shape == (6, N_CLASSES)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("tracked", [False, True])
+@pytest.mark.parametrize("dropped", [None, (0, 3), (3, 1)])
+def test_edges_computed_together_are_the_edges_one_by_one(affine, tracked, dropped):
+    settings = {"channels": 4, "n_cells": 1, "affine": affine, "track_running_stats": tracked}
+    torch.manual_seed(0)
+    net = supernet("nb201", n_classes=5, **settings).double()
+    images = torch.randn(6, 3, 8, 8, dtype=torch.float64)
+    alphas = [torch.randn(5, dtype=torch.float64, requires_grad=True) for _ in range(6)]
+    path = None
+    if dropped is not None:
+        edge, option = dropped
+        options = [tuple(range(5))] * 6
+        options[edge] = tuple(i for i in range(5) if i != option)
+        path = {"op": options}
+
+    found = {}
+    for wide in (False, True):
+        one = copy.deepcopy(net)
+        for training in (True, False):
+            one.train(training)
+            mix = replace(softmax_mix({"op": alphas}, path), wide=wide)
+            loss = one(images, mix).pow(2).sum()
+            slopes = torch.autograd.grad(
+                loss, [*alphas, *one.parameters()], create_graph=True, allow_unused=True
+            )
+            curve = torch.autograd.grad(
+                sum(s.pow(2).sum() for s in slopes[:6]), alphas, allow_unused=True
+            )
+            found.setdefault(wide, []).extend([loss, *slopes, *curve, *one.buffers()])
+
+    for expected, value in zip(found[False], found[True], strict=True):
+        assert (expected is None) == (value is None)
+        if expected is not None:
+            assert torch.allclose(expected.double(), value.double(), rtol=1e-9, atol=1e-9)
