@@ -113,7 +113,11 @@ class Method(ABC):
 
     @abstractmethod
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
-        """The weights of all options, a function of the parameters and the random numbers alone."""
+        """The weights of all options.
+
+        A function of the parameters, the random numbers and what the search remembers alone, so
+        that unrolled gradients, samples and replays are calls of it.
+        """
 
     def round(self, search: Search, pairs: Sequence[Pair]) -> None:
         """What is done with one block of batches: by default, a step of either kind for each."""
