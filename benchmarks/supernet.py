@@ -181,6 +181,7 @@ def main() -> None:
                 slopes = torch.autograd.grad(loss, needs, allow_unused=True)
             for held, slope in zip(needs, slopes, strict=True):
                 held.grad = slope
+        nn.utils.clip_grad_norm_(first.net.parameters(), first.recipe.clip)
         first.arch_optimiser.step()
         first.weight_optimiser.step()
 

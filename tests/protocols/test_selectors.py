@@ -230,11 +230,11 @@ def test_every_pair_selects_a_cell_of_the_space_or_says_why_not(name, selector):
     offered = registry.get("selector", selector).offer
     assert isinstance(offered, Selector)
     rule = replace(offered, **SMALL[selector])
-    spaces = [s for s in ("oneshot1-3", "nb201") if method.skip(space(s)) is None]
+    spaces = [s for s in ("nb201", "oneshot1-3") if method.skip(space(s)) is None]
     if reason := rule.skip(method, space(spaces[0])):
         assert type(method).__name__ in reason
         return
-    search = tiny_search(spaces[0], method, epochs=1)
+    search = tiny_search(spaces[0], method, epochs=1, batch_size=32)
     search.run()
 
     found = rule.select(search, rng())
