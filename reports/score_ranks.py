@@ -100,15 +100,17 @@ def table_scores(benchmark: Benchmark, dataset: str) -> Iterator[Scored]:
             parts = (cost.name, cost.trained_on, cost.epochs)
             spelling = "/".join(str(part) for part in parts if part is not None)
             yield Scored(f"`{spelling}`", spelling)
-    on = benchmark.roles[dataset].truth.trained_on
+    roles = benchmark.roles[dataset]
+    on = (roles.search or roles.truth).trained_on
+    held = {str(at): holding.epochs for at, holding in benchmark.holdings.items()}
     for epochs in sorted({at.epochs for at in benchmark.holdings if at.dataset == dataset}):
         accuracy, sotl = f"{dataset}/{on}/valid/accuracy/{epochs}", f"sotl:{dataset}/{on}/{epochs}"
-        held = {str(at) for at in benchmark.holdings}
+        losses = held.get(f"{dataset}/{on}/train/loss/{epochs}", ())
         for epoch in sorted({max(1, round(part * epochs)) for part in PARTS}):
             place = f"epoch {epoch} of {epochs}"
-            if accuracy in held:
+            if epoch in held.get(accuracy, ()):
                 yield Scored(f"validation accuracy, {place}", f"slice:{accuracy}@{epoch}")
-            if f"{dataset}/{on}/train/loss/{epochs}" in held:
+            if len(losses) == epochs:
                 yield Scored(f"SoTL, {place}", f"{sotl}@{epoch}")
                 yield Scored(f"SoTL, last epoch only, {place}", f"{sotl}:last=1@{epoch}")
                 yield Scored(f"SoTL, weighted {EMA}, {place}", f"{sotl}:ema={EMA}@{epoch}")

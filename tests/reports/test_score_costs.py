@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from nb201_stores import made_up_columns, mean_table
 
 from harness import load
 from harness.engine import run_all
@@ -114,3 +115,26 @@ def _no_cost(name, dataset, **where):
     from harness.errors import UnknownCost
 
     raise UnknownCost(f"No {name}.")
+
+
+def test_a_table_of_last_epochs_alone_ranks_what_it_has():
+    bench = mean_table(made_up_columns(600))
+    tables = all_items()[ITEM].build(bench, []).tables
+
+    assert [table.title for table in tables] == ["cifar10", "cifar100", "ImageNet16-120"]
+    for table in tables:
+        labels = [row.label for row in table.rows if not row.label.startswith("`")]
+        assert labels == [
+            "validation accuracy, epoch 12 of 12",
+            "validation accuracy, epoch 200 of 200",
+        ]
+        found = rank(
+            bench,
+            f"slice:{table.title}/train/valid/accuracy/12",
+            bench.roles[table.title].truth,
+            sample=300,
+            draw_seed=0,
+        )
+        cell = table.cell(labels[0], "All cells Spearman")
+        assert cell.measured.mean == pytest.approx(found.spearman)
+        assert table.cell(labels[0], "seconds a cell").reason == score_costs.UNRECORDED
