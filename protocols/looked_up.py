@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from harness.arch import Arch
 from harness.benchmark import Benchmark, Seed, Slice
-from harness.errors import UnknownArch
+from harness.errors import HarnessError, UnknownArch
 
 Slices = Mapping[str, Mapping[str, tuple[Slice, Seed]]]
 
@@ -25,6 +26,37 @@ def slices_of(bench: Benchmark, truth_seed: Seed | None, search_seed: Seed | Non
             searched = bench.holding(roles.search)
             found[dataset]["search"] = (searched.slice, searched.check_seed(search_seed))
     return found
+
+
+def no_look_up(
+    bench: Benchmark, dataset: str, truth_seed: Seed | None, search_seed: Seed | None
+) -> str | None:
+    """Why what is searched on a data set cannot be looked up, or None; without roles nothing is."""
+    if bench.roles and dataset not in bench.roles:
+        return f"{bench.name} declares no roles for {dataset!r}."
+    try:
+        slices_of(bench, truth_seed, search_seed)
+    except HarnessError as error:
+        return str(error)
+    return None
+
+
+def worth(bench: Benchmark, arch: Arch, dataset: str, slices: Slices) -> dict[str, Any]:
+    """What a record says of a searched cell, as JSON values.
+
+    final_index: the benchmark's own; final_truth: of the data set that was searched on; values: per
+    data set and role; slices: what these are of.
+    """
+    values = values_of(bench, arch, slices)
+    return {
+        "final_index": index_of(bench, arch),
+        "final_truth": values[dataset]["truth"] if values else None,
+        "values": values,
+        "slices": {
+            name: {role: str(at) for role, (at, _) in roles.items()}
+            for name, roles in slices.items()
+        },
+    }
 
 
 def values_of(bench: Benchmark, arch: Arch, slices: Slices) -> dict[str, dict[str, float | None]]:

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from harness.arch import SearchSpace
 from harness.benchmark import Seed, sealed_truth
 from harness.engine import Outcome, Protocol, Run
-from harness.errors import HarnessError, InvalidSpec, unknown
+from harness.errors import InvalidSpec, unknown
 from harness.files import write_atomically
 from harness.registry import get
 from harness.seeds import derive
 from harness.spaces import space
 from protocols.images import NAMES, missing, open_for
 from protocols.images.on_device import DeviceImages
-from protocols.looked_up import index_of, slices_of, values_of
+from protocols.looked_up import no_look_up, slices_of, values_of, worth
 from protocols.nets.mix import Supernet, learned
 from protocols.nets.supernets import has_supernet, supernet
 from protocols.options import configured
@@ -133,13 +133,10 @@ class SupernetSearch(Protocol):
         of_space = _space(run, setting)
         if not has_supernet(of_space.name):
             return f"There is no supernet of {of_space.name}."
-        if run.benchmark.roles and setting.dataset not in run.benchmark.roles:
-            return f"{run.benchmark.name} declares no roles for {setting.dataset!r}."
+        seeds = setting.truth_seed, setting.search_seed
+        if reason := no_look_up(run.benchmark, setting.dataset, *seeds):
+            return reason
         method, selector = _method(run.method, setting), _selector(setting)
-        try:
-            slices_of(run.benchmark, setting.truth_seed, setting.search_seed)
-        except HarnessError as error:
-            return str(error)
         if torch.device(setting.device).type == "cuda" and not torch.cuda.is_available():
             return f"There is no device {setting.device} here."
         return (
@@ -168,20 +165,13 @@ class SupernetSearch(Protocol):
         seconds = time.perf_counter() - started
         bench, of_space = run.benchmark, search.space
         slices = slices_of(bench, setting.truth_seed, setting.search_seed)
-        values = values_of(bench, selected.arch, slices)
         result = {
             **selected.notes,
             "recipe": asdict(recipe),
             "method_options": asdict(method) if is_dataclass(method) else {},
             "peak_memory_mb": _peak_memory_mb(search),
             "arch": of_space.format(selected.arch),
-            "final_index": index_of(bench, selected.arch),
-            "final_truth": values[setting.dataset]["truth"] if values else None,
-            "values": values,
-            "slices": {
-                dataset: {role: str(at) for role, (at, _) in roles.items()}
-                for dataset, roles in slices.items()
-            },
+            **worth(bench, selected.arch, setting.dataset, slices),
             "track": [
                 {
                     "epoch": epoch.epoch,

@@ -21,13 +21,13 @@ from torch import nn
 from harness.arch import Arch, SearchSpace
 from harness.benchmark import Seed, sealed_truth
 from harness.engine import Outcome, Protocol, Run
-from harness.errors import HarnessError, InvalidSpec, unknown
+from harness.errors import InvalidSpec, unknown
 from harness.seeds import derive
 from harness.spaces import space
 from protocols.images import NAMES, NOISE, missing, open_for
 from protocols.images.image_set import TRAIN, ImageSet
 from protocols.images.on_device import DeviceImages
-from protocols.looked_up import index_of, slices_of, values_of
+from protocols.looked_up import no_look_up, slices_of, values_of, worth
 from protocols.nets.mix import Supernet
 from protocols.nets.networks import network
 from protocols.nets.supernets import has_supernet, supernet
@@ -257,13 +257,8 @@ class Untrained(Protocol):
         name = setting.space or bench.space.name
         if not has_supernet(name):
             return f"There is no supernet of {name}."
-        if bench.roles and setting.dataset not in bench.roles:
-            return f"{bench.name} declares no roles for {setting.dataset!r}."
-        try:
-            slices_of(bench, setting.truth_seed, setting.search_seed)
-        except HarnessError as error:
-            return str(error)
-        return missing(setting.image_name)
+        seeds = setting.truth_seed, setting.search_seed
+        return no_look_up(bench, setting.dataset, *seeds) or missing(setting.image_name)
 
     def run(self, run: Run) -> Outcome:
         setting = Setting.read(run.setting)
@@ -289,17 +284,10 @@ class Untrained(Protocol):
             found = method.search(bench, derive(run.seed, "method"))
         seconds = time.perf_counter() - started
         slices = slices_of(run.benchmark, setting.truth_seed, setting.search_seed)
-        values = values_of(run.benchmark, found.arch, slices)
         result = {
             **found.notes,
             "arch": of_space.format(found.arch),
-            "final_index": index_of(run.benchmark, found.arch),
-            "final_truth": values[setting.dataset]["truth"] if values else None,
-            "values": values,
-            "slices": {
-                dataset: {role: str(at) for role, (at, _) in roles.items()}
-                for dataset, roles in slices.items()
-            },
+            **worth(run.benchmark, found.arch, setting.dataset, slices),
             "track": [
                 {"arch": of_space.format(arch), "values": values_of(run.benchmark, arch, slices)}
                 for arch in found.track

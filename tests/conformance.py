@@ -9,6 +9,7 @@ of it is there, docs/conformance.md is written.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -19,26 +20,11 @@ from harness.engine import environment, run_all
 from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
 from harness.spaces import space, spaces
 from protocols.nets.supernets import has_supernet
-from protocols.search.method import Method
+
+sys.path.insert(0, str(Path(__file__).parent / "protocols"))
+from supernets_for_tests import METHODS, SMALL_OPTIONS, SMALL_SELECTIONS, TINY  # noqa: E402
 
 SHEET = Path(__file__).parents[1] / "docs" / "conformance.md"
-NETWORKS = {
-    "nb201": {"channels": 4, "n_cells": 1},
-    "oneshot1": {"channels": 8, "n_cells": 3},
-    "darts": {"channels": 4, "n_cells": 3},
-}
-SELECTIONS = {
-    "argmax": {},
-    "best_of_n": {"n": 3, "n_batches": 1},
-    "best_of_proxy": {"n": 2, "batch_size": 4},
-    "evolution": {"population": 4, "n_generations": 2, "n_best": 2, "n_batches": 1},
-    "perturbation": {"tune_epochs": 0},
-}
-OPTIONS = {
-    "enas": {"n_steps": 1, "n_samples": 2},
-    "sgas": {"first": 0, "every": 1},
-    "pdarts": {"first_cells": 0, "second_cells": 0, "third_cells": 0},
-}
 SETTING = {
     "dataset": "cifar10",
     "images": "gaussian",
@@ -49,11 +35,7 @@ SETTING = {
 
 def specs() -> list[RunSpec]:
     """The whole product."""
-    methods = [
-        name
-        for name in registry.names("method")
-        if isinstance(registry.get("method", name).offer, Method)
-    ]
+    networks = {name.partition("-")[0]: settings for name, settings in TINY.items()}
     return [
         RunSpec(
             "supernet",
@@ -62,15 +44,15 @@ def specs() -> list[RunSpec]:
             method,
             {
                 **SETTING,
-                **OPTIONS.get(method, {}),
-                "network": NETWORKS[space_name.partition("-")[0]],
+                **SMALL_OPTIONS.get(method, {}),
+                "network": networks[space_name.partition("-")[0]],
                 "selector": selector,
-                "selection": SELECTIONS[selector],
+                "selection": SMALL_SELECTIONS[selector],
             },
         )
         for space_name in spaces()
         if has_supernet(space_name)
-        for method in methods
+        for method in METHODS
         for selector in registry.names("selector")
     ]
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from harness import registry
 from harness.spaces import space
 from protocols.images import open_images
 from protocols.images.on_device import DeviceImages
@@ -10,6 +11,7 @@ from protocols.nets.mix import Supernet, learned
 from protocols.nets.supernets import supernet
 from protocols.search.batches import Batches, halves
 from protocols.search.loop import Search
+from protocols.search.method import Method
 from protocols.search.recipe import Recipe
 
 N_CLASSES = 5
@@ -18,6 +20,25 @@ TINY = {
     "oneshot1-3": {"channels": 8, "n_cells": 3},
     "darts": {"channels": 4, "n_cells": 3},
 }
+
+SMALL_SELECTIONS = {
+    "argmax": {},
+    "best_of_n": {"n": 3, "n_batches": 1},
+    "best_of_proxy": {"n": 2, "batch_size": 4},
+    "evolution": {"population": 4, "n_generations": 2, "n_best": 2, "n_batches": 1},
+    "perturbation": {"tune_epochs": 0},
+}
+# Fewer steps where a method's defaults are for long epochs.
+SMALL_OPTIONS = {
+    "enas": {"n_steps": 1, "n_samples": 2},
+    "sgas": {"first": 0, "every": 1},
+    "pdarts": {"first_cells": 0, "second_cells": 0, "third_cells": 0},
+}
+METHODS = [
+    name
+    for name in registry.names("method")
+    if isinstance(registry.get("method", name).offer, Method)
+]
 
 
 class Linear(Supernet):

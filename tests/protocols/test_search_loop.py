@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from supernets_for_tests import batches, linear_search, tiny_search
+from supernets_for_tests import METHODS, SMALL_OPTIONS, batches, linear_search, tiny_search
 
 from harness import registry
 from harness.errors import HarnessError, InvalidSpec, UnknownName
@@ -14,22 +14,13 @@ from harness.spaces import space
 from protocols.methods.darts import Darts
 from protocols.methods.random_nas import RandomNas
 from protocols.nets.mix import path_mix
-from protocols.search.method import Method
 from protocols.search.recipe import Recipe
 from protocols.selectors.perturbation import Perturbation
-
-METHODS = [
-    name
-    for name in registry.names("method")
-    if isinstance(registry.get("method", name).offer, Method)
-]
 
 
 def method(name):
     """With fewer steps where the defaults are for long epochs."""
-    fewer = {"enas": {"n_steps": 1, "n_samples": 2}, "sgas": {"first": 0, "every": 1}}
-    fewer["pdarts"] = {"first_cells": 0, "second_cells": 0, "third_cells": 0}
-    return replace(registry.get("method", name).offer, **fewer.get(name, {}))
+    return replace(registry.get("method", name).offer, **SMALL_OPTIONS.get(name, {}))
 
 
 def rows_of(search):

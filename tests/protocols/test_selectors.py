@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from supernets_for_tests import linear_search, tiny_search
+from supernets_for_tests import METHODS, SMALL_OPTIONS, SMALL_SELECTIONS, linear_search, tiny_search
 
 from harness import registry
 from harness.spaces import space
@@ -16,7 +16,7 @@ from protocols.methods.fixed_alpha import FixedAlpha
 from protocols.methods.gdas import Gdas
 from protocols.methods.random_nas import RandomNas
 from protocols.nets.mix import path_mix
-from protocols.search.method import EVALUATION, Method
+from protocols.search.method import EVALUATION
 from protocols.search.selector import Selector
 from protocols.selectors.argmax import Argmax
 from protocols.selectors.best_of_n import BestOfN
@@ -25,18 +25,6 @@ from protocols.selectors.evolution import Evolution, crossed
 from protocols.selectors.perturbation import Perturbation
 
 PLANTED = (3, 1, 4, 0, 2, 3)
-SMALL = {
-    "argmax": {},
-    "best_of_n": {"n": 3, "n_batches": 1},
-    "best_of_proxy": {"n": 2, "batch_size": 4},
-    "evolution": {"population": 4, "n_generations": 2, "n_best": 2, "n_batches": 1},
-    "perturbation": {"tune_epochs": 0},
-}
-METHODS = [
-    name
-    for name in registry.names("method")
-    if isinstance(registry.get("method", name).offer, Method)
-]
 
 
 def rng(seed=0):
@@ -219,17 +207,13 @@ def test_pairs_that_make_no_sense_say_why():
     assert Perturbation(criterion="synflow").uses == (("proxy", "synflow"),)
 
 
-@pytest.mark.parametrize("selector", sorted(SMALL))
+@pytest.mark.parametrize("selector", sorted(SMALL_SELECTIONS))
 @pytest.mark.parametrize("name", METHODS)
 def test_every_pair_selects_a_cell_of_the_space_or_says_why_not(name, selector):
-    method = registry.get("method", name).offer
-    if name == "enas":
-        method = replace(method, n_steps=1, n_samples=2)
-    if name == "pdarts":
-        method = replace(method, first_cells=0, second_cells=0, third_cells=0)
+    method = replace(registry.get("method", name).offer, **SMALL_OPTIONS.get(name, {}))
     offered = registry.get("selector", selector).offer
     assert isinstance(offered, Selector)
-    rule = replace(offered, **SMALL[selector])
+    rule = replace(offered, **SMALL_SELECTIONS[selector])
     spaces = [s for s in ("nb201", "oneshot1-3") if method.skip(space(s)) is None]
     if reason := rule.skip(method, space(spaces[0])):
         assert type(method).__name__ in reason
@@ -243,7 +227,7 @@ def test_every_pair_selects_a_cell_of_the_space_or_says_why_not(name, selector):
 
 
 def test_all_selectors_are_tried_here():
-    assert sorted(SMALL) == registry.names("selector")
+    assert sorted(SMALL_SELECTIONS) == registry.names("selector")
 
 
 def test_tuning_runs_at_its_own_constant_rate():
