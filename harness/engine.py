@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 import time
 import traceback
@@ -23,27 +22,20 @@ from numpy.typing import NDArray
 from harness import record, registry, store
 from harness.benchmark import Benchmark
 from harness.errors import BrokenStore, HarnessError, InvalidSpec, MissingPackage, StorageFailed
-from harness.files import canonical_json
 from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
 
 USED_BY = " "  # Between a kind and a name, of what a method or protocol uses.
-CODE_DIGITS = 12
 PACKAGES = ("nas-harness", "numpy", "scipy", "torch")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a protocol gets: the benchmark opened, the method loaded, the seed and the setting.
-
-    scratch: a folder, there or not, for what lets an unfinished run go on; a finished one's is
-    removed. None: nothing is kept.
-    """
+    """What a protocol gets: the benchmark opened, the method loaded, the seed and the setting."""
 
     benchmark: Benchmark
     seed: int
     setting: Mapping[str, Any]
     method: Any = None
-    scratch: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -209,11 +201,7 @@ def execute(spec: RunSpec) -> Record:
     identity = identity_of(spec)
     protocol = registry.get("protocol", spec.protocol).offer
     method = registry.get("method", spec.method).offer if spec.method else None
-    files = _plugin_files(spec)
-    # What other code left unfinished is not taken up.
-    code = hashlib.sha256(canonical_json(files)).hexdigest()[:CODE_DIGITS]
-    scratch = store.home() / "unfinished" / f"{record.identity_key(identity)}-{code}"
-    run = Run(_open(spec.benchmark), spec.seed, spec.setting, method, scratch)
+    run = Run(_open(spec.benchmark), spec.seed, spec.setting, method)
     started = time.perf_counter()
     outcome = Outcome()
     try:
@@ -237,12 +225,9 @@ def execute(spec: RunSpec) -> Record:
         result=outcome.result,
         seconds=time.perf_counter() - started,
         environment=environment(),
-        plugin_files=files,
+        plugin_files=_plugin_files(spec),
     )
-    written = record.write(finished, outcome.arrays)
-    if status == DONE:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return written
+    return record.write(finished, outcome.arrays)
 
 
 def _open(benchmark: str) -> Benchmark:

@@ -6,7 +6,6 @@ worth is looked up afterwards, on every data set, and so is the cell that every 
 
 from __future__ import annotations
 
-import io
 import resource
 import time
 from collections.abc import Mapping, Sequence
@@ -21,17 +20,18 @@ from harness.arch import SearchSpace
 from harness.benchmark import Seed, sealed_truth
 from harness.engine import Outcome, Protocol, Run
 from harness.errors import InvalidSpec, unknown
-from harness.files import write_atomically
 from harness.registry import get
 from harness.seeds import derive
 from harness.spaces import space
 from protocols.images import NAMES, missing, open_for
+from protocols.images.image_set import ImageSet
 from protocols.images.on_device import DeviceImages
+from protocols.kept import Kept, code_of
 from protocols.looked_up import no_look_up, slices_of, values_of, worth
 from protocols.nets.mix import Supernet, learned
 from protocols.nets.supernets import has_supernet, supernet
 from protocols.options import configured
-from protocols.search.batches import Batches, halves
+from protocols.search.batches import Batches, Halves, halves
 from protocols.search.diagnostics import DIAGNOSTICS
 from protocols.search.loop import Epoch, Search
 from protocols.search.method import Method
@@ -39,8 +39,6 @@ from protocols.search.recipe import Recipe
 from protocols.search.selector import Selector
 from protocols.trained_networks import TRAINED
 from protocols.training import one_thread, own_chance
-
-CHECKPOINT = "search.pt"
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,8 @@ class Setting:
     dataset, images, space, truth_seed, search_seed, n_made, device: as in the protocol `untrained`.
     network: settings of the supernet, by default those that the benchmark trained. recipe: fields
     of `Recipe`. selector: a name or a file; selection: its options. diagnostics: such as
-    {eigenvalue = "valid"}, see `protocols.search.diagnostics`, after every epoch.
+    {eigenvalue = "valid"}, see `protocols.search.diagnostics`, after every epoch. stop: the epoch
+    after which is selected, 0 for the recipe's last; schedules are the whole recipe's all the same.
     """
 
     dataset: str
@@ -61,6 +60,7 @@ class Setting:
     selector: str = "argmax"
     selection: Mapping[str, Any] = field(default_factory=dict)
     diagnostics: Mapping[str, str] = field(default_factory=dict)
+    stop: int = 0
     truth_seed: Seed | None = None
     search_seed: Seed | None = None
     n_made: int = 4096
@@ -85,7 +85,9 @@ class Setting:
                 raise unknown("diagnostic", name, DIAGNOSTICS)
             if half not in ("train", "valid"):
                 raise InvalidSpec(f"{name} is measured on train or valid, not {half!r}.")
-        Recipe.read(found.recipe)
+        recipe = Recipe.read(found.recipe)
+        if not 0 <= found.stop <= recipe.epochs:
+            raise InvalidSpec(f"stop is an epoch of {recipe.epochs}, not {found.stop}.")
         if found.image_name not in NAMES:
             raise unknown("image data set", found.image_name, NAMES)
         return found
@@ -106,7 +108,7 @@ class SupernetSearch(Protocol):
     protocol `untrained` has them; track (epoch, arch and values for what the parameters give after
     every epoch, from before the first); curves (the same epochs: losses and accuracies by phase,
     counts so far, diagnostics, seconds); counts (with the selection); recipe and method_options,
-    whole; search_seconds (of this process, since the last checkpoint); peak_memory_mb; and the
+    whole; search_seconds (selection_seconds of them to select); peak_memory_mb; and the
     selector's notes. Arrays: the strengths of each learned group, (n_epochs + 1, n_rows,
     n_options), where something learns, and the selector's.
     """
@@ -146,28 +148,24 @@ class SupernetSearch(Protocol):
     def run(self, run: Run) -> Outcome:
         setting = Setting.read(run.setting)
         method, selector = _method(run.method, setting), _selector(setting)
-        recipe = Recipe.read(setting.recipe)
         images = open_for(setting.dataset, setting.images, seed=run.seed, n_made=setting.n_made)
         found = halves(images)
-        batches = Batches(DeviceImages(images, setting.device), found, recipe.batch_size, run.seed)
         name = type(method).__name__
-        started = time.perf_counter()
         chance = int(derive(run.seed, "torch").integers(2**63))
         with (
             sealed_truth(f"the method {name} is running"),
             own_chance(chance, setting.device),
             one_thread(),
         ):
-            search = _new_search(run, setting, method, recipe, batches)
-            _resumed(search, run)
-            search.run(lambda: _keep(search, run))
+            search = _trained(run, setting, method, images, found)
+            started = time.perf_counter()
             selected = selector.select(search, derive(run.seed, "selection"))
-        seconds = time.perf_counter() - started
+            selection_seconds = time.perf_counter() - started
         bench, of_space = run.benchmark, search.space
         slices = slices_of(bench, setting.truth_seed, setting.search_seed)
         result = {
             **selected.notes,
-            "recipe": asdict(recipe),
+            "recipe": asdict(search.recipe),
             "method_options": asdict(method) if is_dataclass(method) else {},
             "peak_memory_mb": _peak_memory_mb(search),
             "arch": of_space.format(selected.arch),
@@ -183,7 +181,8 @@ class SupernetSearch(Protocol):
             ],
             "curves": [_told(epoch) for epoch in search.epochs],
             "counts": asdict(search.counts),
-            "search_seconds": seconds,
+            "search_seconds": sum(epoch.seconds for epoch in search.epochs) + selection_seconds,
+            "selection_seconds": selection_seconds,
             "images": {
                 "name": setting.image_name,
                 "from": found.origin,
@@ -209,11 +208,12 @@ def _selector(setting: Setting) -> Selector:
     return configured(offered, setting.selection)
 
 
-def _new_search(
-    run: Run, setting: Setting, method: Method, recipe: Recipe, batches: Batches
-) -> Search:
+def _trained(run: Run, setting: Setting, method: Method, images: ImageSet, found: Halves) -> Search:
+    """The search after its last epoch; as much of it as is kept is not trained again."""
+    recipe = Recipe.read(setting.recipe)
+    batches = Batches(DeviceImages(images, setting.device), found, recipe.batch_size, run.seed)
     about = batches.images.about
-    settings = {
+    network = {
         "n_in": about.shape[0],
         **TRAINED.get(setting.dataset, {}),
         **method.network,
@@ -222,10 +222,10 @@ def _new_search(
     of_space = _space(run, setting)
 
     def new_net(**changes: Any) -> Supernet:
-        net = supernet(of_space.name, n_classes=about.n_classes, **{**settings, **changes})
+        net = supernet(of_space.name, n_classes=about.n_classes, **{**network, **changes})
         return net.to(batches.images.device)
 
-    return Search(
+    search = Search(
         of_space,
         new_net,
         method,
@@ -234,22 +234,28 @@ def _new_search(
         seed=run.seed,
         diagnostics=setting.diagnostics,
     )
-
-
-def _resumed(search: Search, run: Run) -> None:
-    """Goes on after the last epoch that was kept, if there is one."""
-    path = run.scratch / CHECKPOINT if run.scratch else None
-    if path is not None and path.exists():
-        search.load(torch.load(path, weights_only=True))
-
-
-def _keep(search: Search, run: Run) -> None:
-    """Keeps the state of an unfinished search; the last one stays whole whatever happens."""
-    if run.scratch is None:
-        return
-    content = io.BytesIO()
-    torch.save(search.state(), content)
-    write_atomically(run.scratch / CHECKPOINT, content.getbuffer())
+    kept = Kept(
+        {
+            "space": of_space.name,
+            "network": network,
+            "method": [type(method).__name__, asdict(method) if is_dataclass(method) else {}],
+            "versions": [SupernetSearch.version, method.version],
+            "code": code_of(method, method.uses),
+            "recipe": asdict(recipe),
+            "diagnostics": dict(setting.diagnostics),
+            "images": {split: held.sha256 for split, held in images.splits.items()},
+            "halves": found.origin,
+            "seed": run.seed,
+            "device": batches.images.device.type,
+            "torch": torch.__version__,
+        }
+    )
+    n_epochs = setting.stop or recipe.epochs
+    before = kept.read()
+    if before is not None and len(before["epochs"]) - 1 <= n_epochs:
+        search.load(before)
+    search.run(n_epochs, lambda: kept.write(search.state()))
+    return search
 
 
 def _peak_memory_mb(search: Search) -> float:
@@ -271,10 +277,12 @@ def _told(epoch: Epoch) -> dict[str, Any]:
     }
 
 
-def _strengths(search: Search) -> dict[str, NDArray[np.float64]]:
-    """Per learned group, (n_epochs + 1, n_rows, n_options)."""
+def _strengths(search: Search) -> dict[str, NDArray[np.float32]]:
+    """Per learned group, (n_epochs + 1, n_rows, n_options), as exact as the parameters are."""
     return {
-        f"strengths_{group.name}": np.stack([epoch.strengths[i] for epoch in search.epochs])
+        f"strengths_{group.name}": np.stack(
+            [epoch.strengths[i] for epoch in search.epochs], dtype=np.float32
+        )
         for i, group in enumerate(learned(search.space))
     }
 

@@ -373,13 +373,15 @@ class Search:
 
     # The loop.
 
-    def run(self, after_epoch: Callable[[], None] = lambda: None) -> None:
-        """Trains from where it is to the recipe's end; calls back after every epoch.
+    def run(
+        self, n_epochs: int | None = None, after_epoch: Callable[[], None] = lambda: None
+    ) -> None:
+        """Trains from where it is to an epoch, or the recipe's last; calls back after each.
 
         What a selector draws afterwards does not depend on whether the search was taken up again.
         Raises: HarnessError if a loss is no number any more.
         """
-        while self.epoch < self.recipe.epochs:
+        while self.epoch < (self.recipe.epochs if n_epochs is None else n_epochs):
             self.run_epoch()
             after_epoch()
         self._draw_from("selection")

@@ -1,6 +1,7 @@
 """The protocol of supernet search, on the benchmark that ships."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -65,44 +66,90 @@ def interrupted(monkeypatch, after):
     """Lets a search die after so many epochs."""
     run = Search.run
 
-    def dying(search, after_epoch):
+    def dying(search, n_epochs, after_epoch):
         def after_each():
             after_epoch()
             if search.epoch == after:
                 raise RuntimeError("the machine went away")
 
-        run(search, after_each)
+        run(search, n_epochs, after_each)
 
     monkeypatch.setattr(Search, "run", dying)
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(home, monkeypatch):
-    whole = execute(spec(seed=1))
-    expected = dict(whole.result), whole.array("strengths_op")
-    for file in (store.home() / "runs").rglob("*.json"):
-        file.unlink()
-    with monkeypatch.context() as patch:
-        interrupted(patch, 1)
-        failed = execute(spec(seed=1))
-    assert failed.status == FAILED
-    assert "the machine went away" in failed.reason
-    (kept,) = (store.home() / "unfinished").iterdir()
+def trained_epochs(monkeypatch):
+    """The epochs that are trained from here on, counted from 0."""
     epochs = []
     run_epoch = Search.run_epoch
     monkeypatch.setattr(
         Search, "run_epoch", lambda self: epochs.append(self.epoch) or run_epoch(self)
     )
+    return epochs
+
+
+def untimed(result):
+    """A result without what is another number in every run."""
+    timed = ("search_seconds", "selection_seconds", "curves", "peak_memory_mb")
+    return {name: value for name, value in result.items() if name not in timed}
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(home, monkeypatch):
+    whole = execute(spec(seed=1))
+    expected = dict(whole.result), whole.array("strengths_op")
+    for folder in ("runs", "supernets"):
+        shutil.rmtree(store.home() / folder)
+    with monkeypatch.context() as patch:
+        interrupted(patch, 1)
+        failed = execute(spec(seed=1))
+    assert failed.status == FAILED
+    assert "the machine went away" in failed.reason
+    epochs = trained_epochs(monkeypatch)
 
     found = execute(spec(seed=1))
 
     assert epochs == [1]
     assert found.status == DONE
-    assert not kept.exists()
     assert np.array_equal(expected[1], found.array("strengths_op"))
-    timed = ("search_seconds", "curves", "peak_memory_mb")
-    assert {k: v for k, v in expected[0].items() if k not in timed} == {
-        k: v for k, v in found.result.items() if k not in timed
-    }
+    assert untimed(expected[0]) == untimed(found.result)
+
+
+def test_searches_that_differ_in_their_selection_are_trained_once(home, monkeypatch):
+    selection = {"selector": "perturbation", "selection": {"tune_epochs": 1}}
+    alone = execute(spec(seed=1, **selection)).result
+    shutil.rmtree(store.home() / "supernets")
+    execute(spec(seed=1))
+    epochs = trained_epochs(monkeypatch)
+
+    shared = execute(spec(seed=1, **selection)).result
+
+    assert epochs == []
+    assert untimed(shared) == untimed(alone)
+
+
+def test_a_search_that_is_stopped_early_is_the_first_part_of_the_whole_one(home, monkeypatch):
+    whole = execute(spec(seed=1))
+    epochs = trained_epochs(monkeypatch)
+
+    early = execute(spec(seed=1, stop=1))
+
+    assert epochs == [0]
+    assert early.result["track"] == whole.result["track"][:2]
+    assert early.result["arch"] == whole.result["track"][1]["arch"]
+    assert np.array_equal(early.array("strengths_op"), whole.array("strengths_op")[:2])
+    with pytest.raises(InvalidSpec, match="stop is an epoch of 2, not 3"):
+        execute(spec(stop=3))
+
+
+def test_a_kept_search_that_cannot_be_read_is_named(home):
+    execute(spec(seed=1))
+    (kept,) = (store.home() / "supernets").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+
+    failed = execute(spec(seed=1, selector="perturbation"))
+
+    assert failed.status == FAILED
+    assert kept.name in failed.reason
+    assert "Remove it" in failed.reason
 
 
 def test_the_same_seed_in_another_process_gives_the_same_bits(home):
