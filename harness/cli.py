@@ -435,6 +435,7 @@ def doctor(as_json: bool) -> None:
 @_jobs
 @_backend
 @click.option("--out", type=PATH, help="Folder for runs.csv (a row a run) and rank_curves.csv.")
+@click.option("--pack", type=PATH, help="One file for all finished runs, to be found in packs/.")
 @_as_json
 def run(
     suite: str,
@@ -443,10 +444,11 @@ def run(
     jobs: int,
     backend: str,
     out: Path | None,
+    pack: Path | None,
     as_json: bool,
 ) -> None:
     """Run what a suite is missing; every finished run is kept."""
-    from harness import engine
+    from harness import engine, record
     from harness.config import read_suite
     from harness.listing import write_rows, write_runs
 
@@ -464,6 +466,8 @@ def run(
         write_runs(records, out / "runs.csv")
         if curves := summary.rank_curves(records):
             write_rows(curves, out / "rank_curves.csv")
+    if pack is not None:
+        record.pack(pack, [held for held in records if held.status == record.DONE])
     if not as_json:
         for line in summary.as_lines(summary.summary(records)):
             click.echo(line)

@@ -6,6 +6,7 @@ title = "What this suite is for"
 protocol = "blackbox"
 method = ["random_search", "rea"]      # a name or a list
 benchmark = "nb201"                    # may be left out where the command names one
+label = "REA"                          # what tables call it; the method's name if left out
 seeds = 500                            # 0..499, or a list
 named_only = true                      # left out where a command puts another method in
 [run.setting]                          # the same for all
@@ -19,7 +20,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +35,22 @@ else:
     import tomli as tomllib
 
 EVERY = "*"
-RUN_KEYS = {"protocol", "method", "benchmark", "seeds", "setting", "sweep", "named_only"}
+RUN_KEYS = {
+    "protocol",
+    "method",
+    "benchmark",
+    "label",
+    "seeds",
+    "setting",
+    "sweep",
+    "named_only",
+}
 SUITE_KEYS = {"title", "setting", "run"}
-
-
-def recipes_folder() -> Path:
-    """Where the shipped suites lie: protocols/recipes."""
-    spec = find_spec("protocols")
-    if spec is None or spec.origin is None:
-        raise InvalidSpec("The package protocols is not installed.")
-    return Path(spec.origin).parent / "recipes"
 
 
 def suites() -> dict[str, Path]:
     """Shipped suites by name, such as `published/thesis_table4_6`."""
-    folder = recipes_folder()
+    folder = registry.recipes_folder()
     return {
         path.relative_to(folder).with_suffix("").as_posix(): path
         for path in sorted(folder.rglob("*.toml"))
@@ -65,6 +66,18 @@ def read_suite(
     a new method runs exactly as the others do.
     Raises: UnknownName, InvalidSpec with file and place.
     """
+    return [spec for _, spec in _labelled(name, benchmark, method)]
+
+
+def read_labelled(name: str, *, benchmark: str | None = None) -> dict[str, list[RunSpec]]:
+    """The same runs by their labels. Raises: as `read_suite`."""
+    found: dict[str, list[RunSpec]] = {}
+    for label, spec in _labelled(name, benchmark, None):
+        found.setdefault(label, []).append(spec)
+    return found
+
+
+def _labelled(name: str, benchmark: str | None, method: str | None) -> list[tuple[str, RunSpec]]:
     if name.endswith(".toml"):
         path = Path(name)
     elif name in suites():
@@ -81,21 +94,22 @@ def read_suite(
     if foreign := sorted(set(content) - SUITE_KEYS):
         raise InvalidSpec(f"{path}: unknown key {foreign[0]!r}.", f"Keys: {sorted(SUITE_KEYS)}.")
     common = _table(f"{path}, setting", content.get("setting", {}))
-    specs = []
+    found = []
     for position, entry in enumerate(runs, start=1):
         place = f"{path}, [[run]] number {position}"
-        specs.extend(_expand(place, entry, common, benchmark, method))
-    return specs
+        entry = _table(place, entry)
+        for spec in _expand(place, entry, common, benchmark, method):
+            found.append((str(entry.get("label") or spec.method or spec.protocol), spec))
+    return found
 
 
 def _expand(
     place: str,
-    entry: object,
+    entry: dict[str, Any],
     common: dict[str, Any],
     benchmark: str | None,
     method: str | None,
 ) -> list[RunSpec]:
-    entry = _table(place, entry)
     if foreign := sorted(set(entry) - RUN_KEYS):
         raise InvalidSpec(f"{place}: unknown key {foreign[0]!r}.", f"Keys: {sorted(RUN_KEYS)}.")
     protocol = entry.get("protocol")
@@ -141,7 +155,12 @@ def _table(place: str, value: object) -> dict[str, Any]:
 def _methods(
     place: str, protocol: str, named: list[Any], instead: str | None
 ) -> Sequence[str | None]:
-    offer = registry.get("protocol", protocol).offer
+    try:
+        offer = registry.get("protocol", protocol).offer
+    except MissingPackage:
+        if instead is not None or named in ([], [EVERY]):
+            raise
+        return named  # Records of such runs may have been packed elsewhere.
     if not offer.takes_method:
         if named or instead:
             raise InvalidSpec(f"{place}: the protocol {protocol} takes no method.")

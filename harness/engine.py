@@ -19,7 +19,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from harness import record, registry, store
+from harness import packs, record, registry, store
 from harness.benchmark import Benchmark
 from harness.errors import BrokenStore, HarnessError, InvalidSpec, MissingPackage, StorageFailed
 from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
@@ -86,8 +86,7 @@ def run_all(
     (processes on this machine) or "dask" (a dask cluster; DASK_SCHEDULER_ADDRESS or a local one).
     Raises: HarnessError for a spec that makes no sense, before anything runs; StorageFailed.
     """
-    identities = [identity_of(spec) for spec in specs]
-    keys = [record.identity_key(identity) for identity in identities]
+    keys = [_key_of(spec) for spec in specs]
     found: dict[str, Record] = {}
     missing: dict[str, RunSpec] = {}
     for key, spec in zip(keys, specs, strict=True):
@@ -101,6 +100,17 @@ def run_all(
         found[finished.key] = finished
         progress(finished)
     return [found[key] for key in keys]
+
+
+def _key_of(spec: RunSpec) -> str:
+    """The key of the spec's record; without its packages, that of a packed record of such a run."""
+    try:
+        return record.identity_key(identity_of(spec))
+    except MissingPackage:
+        found = packs.keys_of(record.run_key(_asked(spec, _open(spec.benchmark))))
+        if not found:
+            raise
+        return found[0]
 
 
 def _kept(key: str) -> Record | None:
@@ -179,17 +189,21 @@ def identity_of(spec: RunSpec) -> dict[str, Any]:
             method_file = str(plugin.file)
     for kind, name in _used(spec):
         versions[f"{kind} {name}"] = registry.get(kind, name).version
-    table = _open(spec.benchmark)
+    own = {"method": method, "method_file": method_file, "versions": versions}
+    return {**_asked(spec, _open(spec.benchmark)), **own}
+
+
+def _asked(spec: RunSpec, table: Benchmark) -> dict[str, Any]:
+    """What of an identity needs no plug-in."""
     return {
         "protocol": spec.protocol,
-        "method": method,
-        "method_file": method_file,
+        "method": spec.method,
+        "method_file": None,
         "space": table.space.name,
         "benchmark": table.name,
         "table_sha256": table.sha256,
         "seed": spec.seed,
         "setting": dict(spec.setting),
-        "versions": versions,
     }
 
 

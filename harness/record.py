@@ -1,7 +1,8 @@
 """Records: what one run was asked, what it found, and on what it ran.
 
 A record is a JSON file below NAS_HARNESS_HOME/runs, at XX/IDENTITY.json with XX the first two hex
-digits, with its arrays beside it. It is written in one step, so a killed run leaves no record.
+digits, with its arrays beside it. It is written in one step, so a killed run leaves no record. What
+is not there may be in a pack (`harness.packs`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import packs
 from harness.benchmark import check_unsealed
 from harness.errors import BrokenStore
 from harness.files import canonical_json, write_atomically
@@ -69,15 +71,20 @@ class Record:
     @property
     def is_whole(self) -> bool:
         """Whether the files of all its arrays are there."""
-        return all(path_of(self.key).with_name(file).exists() for file in self.arrays.values())
+        return all(
+            path_of(self.key).with_name(file).exists() or packs.has(file)
+            for file in self.arrays.values()
+        )
 
     def array(self, name: str) -> NDArray[Any]:
-        """One of the record's arrays, memory-mapped.
+        """One of the record's arrays, memory-mapped if it is not in a pack.
 
         Raises: BrokenStore if its file is missing or damaged.
         """
         path = path_of(self.key).with_name(self.arrays[name])
         try:
+            if not path.exists() and (packed := packs.content(path.name)) is not None:
+                return np.asarray(np.load(io.BytesIO(packed), allow_pickle=False))
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:
             raise BrokenStore(
@@ -88,6 +95,11 @@ class Record:
 def identity_key(identity: Mapping[str, Any]) -> str:
     """The hex name of an identity; the order of its keys does not matter."""
     return hashlib.sha256(canonical_json(identity)).hexdigest()[:32]
+
+
+def run_key(identity: Mapping[str, Any]) -> str:
+    """The hex name of a run whatever the versions of its plug-ins: the same for all of them."""
+    return identity_key({name: held for name, held in identity.items() if name != "versions"})
 
 
 def runs_folder() -> Path:
@@ -125,18 +137,35 @@ def read(key: str) -> Record | None:
     records hold the truth of earlier runs.
     """
     check_unsealed("the records of earlier runs")
+    path = path_of(key)
     try:
-        return Record(**json.loads(path_of(key).read_bytes()))
-    except FileNotFoundError:
-        return None
+        content = path.read_bytes() if path.exists() else packs.content(path.name)
+        return None if content is None else Record(**json.loads(content))
     except (OSError, ValueError, TypeError) as error:
         raise BrokenStore(
-            f"{path_of(key)} is not a record: {error}.", "Remove the file and run the suite again."
+            f"{path} is not a record: {error}.", "Remove the file and run the suite again."
         ) from error
 
 
+def pack(path: Path, records: Sequence[Record]) -> None:
+    """Writes finished records with their arrays into one file, see `harness.packs`.
+
+    Raises: StorageFailed; BrokenStore if a record or an array of it is gone.
+    """
+    members = {}
+    for record in records:
+        own = path_of(record.key)
+        for name in (own.name, *record.arrays.values()):
+            held = own.with_name(name)
+            content = held.read_bytes() if held.exists() else packs.content(name)
+            if content is None:
+                raise BrokenStore(f"{held} is missing.", "Run the suite again.")
+            members[f"{run_key(record.identity)}/{name}"] = content
+    packs.write(path, members)
+
+
 def keys() -> list[str]:
-    """The keys of all records."""
+    """The keys of all records below NAS_HARNESS_HOME; those in packs are not listed."""
     return sorted(path.stem for path in runs_folder().glob("??/*.json"))
 
 

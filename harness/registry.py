@@ -202,3 +202,11 @@ def _from_file(path: Path) -> ModuleType:
     except Exception as error:
         raise InvalidSpec(f"{path} cannot be imported: {type(error).__name__}: {error}.") from error
     return module
+
+
+def recipes_folder() -> Path:
+    """Where the shipped suites lie: protocols/recipes."""
+    spec = importlib.util.find_spec("protocols")
+    if spec is None or spec.origin is None:
+        raise InvalidSpec("The package protocols is not installed.")
+    return Path(spec.origin).parent / "recipes"

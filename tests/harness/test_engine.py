@@ -6,7 +6,7 @@ import pytest
 from tables import make_store
 
 from harness import engine, record, registry, store
-from harness.config import read_suite, suites
+from harness.config import read_labelled, read_suite, suites
 from harness.errors import DuplicateName, InvalidSpec, UnknownBenchmark, UnknownName
 from harness.record import RunSpec
 from harness.seeds import derive
@@ -241,6 +241,34 @@ def test_settings_of_a_suite_are_those_of_all_its_runs(tmp_path):
 
     assert first == {"a": 1, "b": 2, "table": {"x": 1, "y": 2}}
     assert second == {"a": 1, "b": 3, "table": {"x": 1, "y": 4}}
+
+
+def test_runs_are_found_by_their_labels(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        """
+[[run]]
+protocol = "blackbox"
+method = ["rea", "random_search"]
+benchmark = "small"
+seeds = 2
+[[run]]
+protocol = "blackbox"
+method = "rea"
+benchmark = "small"
+label = "REA, large"
+[run.setting]
+population = 50
+"""
+    )
+    found = read_labelled(str(file), benchmark="other")
+
+    assert list(found) == ["rea", "random_search", "REA, large"]
+    assert [spec.seed for spec in found["rea"]] == [0, 1]
+    assert found["REA, large"] == [
+        RunSpec("blackbox", "other", 0, "rea", setting={"population": 50})
+    ]
+    assert read_suite(str(file), benchmark="other") == [s for own in found.values() for s in own]
 
 
 def test_a_method_that_is_put_in_takes_the_place_of_general_entries_alone(tmp_path):
