@@ -113,6 +113,11 @@ def _key_of(spec: RunSpec) -> str:
         return found[0]
 
 
+def is_packed(spec: RunSpec) -> bool:
+    """Whether a pack holds a record of this run on the table that is here, by any versions."""
+    return bool(packs.keys_of(record.run_key(_asked(spec, _open(spec.benchmark)))))
+
+
 def _kept(key: str) -> Record | None:
     """A finished record that is whole; one that a power cut damaged is run again."""
     try:

@@ -150,6 +150,34 @@ def welch_interval(
     return difference - half, difference + half
 
 
+def mean_interval(values: Floats, *, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of a mean. values: (n,). Returns: NaNs for fewer than two."""
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return math.nan, math.nan
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(n)
+    half = float(t.ppf(0.5 + level / 2, n - 1)) * error
+    return mean - half, mean + half
+
+
+def hedges_g(first: Floats, second: Floats) -> float:
+    """The difference of two means over their pooled deviation, corrected for few values.
+
+    first, second: (n,) each. Source: Hedges, Journal of Educational Statistics 1981, with the usual
+    approximation 1 - 3 / (4 df - 1) of the factor. NaN if there is no deviation or none is known.
+    """
+    freedom = len(first) + len(second) - 2
+    if min(len(first), len(second)) < 2:
+        return math.nan
+    squares = sum((len(v) - 1) * float(np.var(v, ddof=1)) for v in (first, second))
+    pooled = math.sqrt(squares / freedom)
+    if pooled == 0:
+        return math.nan
+    return (float(np.mean(first)) - float(np.mean(second))) / pooled * (1 - 3 / (4 * freedom - 1))
+
+
 def over_draws(
     statistic: Callable[[Floats, Floats], float],
     scores: Floats,

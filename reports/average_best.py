@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.untrained_rows import over_runs
+from reports.row_search import over_runs
 from reports.verdict import Measured
 
 AVERAGE, BEST = "error (average)", "error (best)"

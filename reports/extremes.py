@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from reports import nb201
 from reports.card import card_of, holds
 from reports.items import TABLE, Artefact, Item
 from reports.published import PublishedValue
-from reports.tables import Cell, Column, ResultTable, compared, from_published
-from reports.untrained_rows import Search
+from reports.row_search import RowSearch
+from reports.spent import spent_table
+from reports.supernet_rows import recipes_in_words
+from reports.tables import Cell, Column, ResultTable, Row, compared, from_published
 from reports.verdict import EXACT, Measured
 
 RANDOM, OPTIMAL = "Random baseline", "optimal"
@@ -43,21 +45,23 @@ def extremes_item(
     title: str,
     waits: Mapping[str, str],
     *,
-    searches: Mapping[str, Search] | None = None,
+    searches: Mapping[str, RowSearch] | None = None,
+    variants: Mapping[str, RowSearch] | None = None,
     best_of: Mapping[str, str] | None = None,
     footnotes: Sequence[str] = (),
     unproven: str = "",
 ) -> Item:
     """A NAS-Bench-201 comparison whose rows `RANDOM` and `OPTIMAL` are measured.
 
-    searches: row label -> the training-free searches of the row. best_of: row label -> the row
+    searches: row label -> the searches of the row. variants: likewise, of rows below that the paper
+    does not have. best_of: row label -> the row
     whose best single run it shows. waits: row label -> why it is not run yet, for all other rows.
     unproven: see `Item`.
     """
-    rows = Rows(waits, searches or {}, best_of or {})
+    rows = Rows(waits, searches or {}, variants or {}, best_of or {})
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        return [spec for search in rows.searches.values() for spec in search.specs(benchmark)]
+        return [spec for search in rows.all.values() for spec in search.specs(benchmark)]
 
     def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
@@ -82,8 +86,14 @@ class Rows:
     """What each row of the table is made from; see `extremes_item`."""
 
     waits: Mapping[str, str]
-    searches: Mapping[str, Search]
+    searches: Mapping[str, RowSearch]
+    variants: Mapping[str, RowSearch]
     best_of: Mapping[str, str]
+
+    @property
+    def all(self) -> dict[str, RowSearch]:
+        """Every row that is searched."""
+        return {**self.searches, **self.variants}
 
 
 @dataclass(frozen=True)
@@ -115,9 +125,15 @@ def _extremes(
         column_of=lambda value: _column(value, benchmark),
         fill=fill,
     )
+    own = [
+        Row(label, _variant(search, table, benchmark, records))
+        for label, search in rows.variants.items()
+    ]
+    table = replace(table, rows=(*table.rows, *own))
     datasets = list(nb201.datasets(benchmark).values())
+    spent = spent_table(item.id, rows.all, records)
     return Artefact(
-        tables=(table,),
+        tables=(table,) if spent is None else (table, spent),
         card=card_of(
             benchmark,
             datasets=datasets,
@@ -126,6 +142,7 @@ def _extremes(
             selection='none for "Random baseline"; column-wise maximum for "optimal"; the cell that'
             " a search chose",
             n=f"{holds(benchmark)}, fewer where a cell was never measured; of a search, its seeds",
+            recipe=recipes_in_words(rows.all, benchmark),
         ),
         footnotes=(
             *_rules(benchmark, table),
@@ -162,11 +179,29 @@ def _cell(
     if search is None:
         measured = _measured(benchmark, at, value.method)
     elif value.method in rows.best_of:
-        best = float(search.values(records, dataset, role).max())
-        measured = Measured(best, None, search.n_seeds, "%")
+        values = search.values(records, dataset, role)
+        measured = Measured(float(values.max()), None, len(values), "%")
     else:
         measured = search.measured(records, dataset, role)
     return compared(measured, value, same_benchmark=same)
+
+
+def _variant(
+    search: RowSearch, table: ResultTable, benchmark: Benchmark, records: Sequence[Record]
+) -> tuple[Cell, ...]:
+    """A row that the paper does not have."""
+    names = {nb201.shown(benchmark, t): held for t, held in nb201.datasets(benchmark).items()}
+    problem = search.problem(records)
+    cells = []
+    for column in table.columns:
+        if column.group not in names:
+            cells.append(Cell())
+        elif problem is not None:
+            cells.append(Cell(reason=problem))
+        else:
+            role = nb201.ROLES[column.name]
+            cells.append(Cell(search.measured(records, names[column.group], role)))
+    return tuple(cells)
 
 
 def _slice(benchmark: Benchmark, dataset: str | None, split: str) -> Slice | None:

@@ -23,6 +23,7 @@ WIDTH_INCHES = 7.0  # The text width of a two-column page.
 HEIGHT_INCHES = 2.7
 PANELS_A_ROW = 4  # More are too narrow for their labels.
 LEGEND_ROW_INCHES = 0.22
+EFFECT_INCHES = 0.3
 BAND_ALPHA = 0.18
 START_PART = 0.05  # ours: the first part of a trajectory, which may leave the axes.
 # Okabe and Ito's colours (Color Universal Design, 2008), without yellow, which is lost on white.
@@ -62,12 +63,16 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A named mean with its standard deviation: x, mean and std are (n,); std may be None."""
+    """A named mean with its standard deviation: x, mean and std are (n,); std may be None.
+
+    marked: whether each of the points gets a dot.
+    """
 
     name: str
     x: Floats
     mean: Floats
     std: Floats | None = None
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,27 @@ class Distribution:
     values: Floats
     whole: float
     published: float
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Named differences with their intervals, in one unit: (n,) each."""
+
+    title: str
+    names: tuple[str, ...]
+    differences: Floats
+    lows: Floats
+    highs: Floats
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Two readings of each of some named things: heights as bars and levels as dots, (n,) each."""
+
+    title: str
+    names: tuple[str, ...]
+    heights: Floats
+    levels: Floats
 
 
 @dataclass(frozen=True)
@@ -123,6 +149,12 @@ def reached(
     return Plot(figure, caption, tuple(_curve_data(panels, x_label, "test accuracy (%)")))
 
 
+def against(panels: Sequence[CurvePanel], *, caption: str, x_label: str, y_label: str) -> Plot:
+    """Any quantity against another; every panel has limits of its own."""
+    figure = _curves(panels, x_label=x_label, y_label=y_label, y_range=_whole_range)
+    return Plot(figure, caption, tuple(_curve_data(panels, x_label, y_label)))
+
+
 def distributions(panels: Sequence[Distribution], *, caption: str, x_label: str) -> Plot:
     """Histograms over draws, with the value on the whole space and the published one marked."""
     import matplotlib as mpl
@@ -141,6 +173,94 @@ def distributions(panels: Sequence[Distribution], *, caption: str, x_label: str)
         for draw, value in enumerate(panel.values)
     ]
     return Plot(figure, caption, tuple(data))
+
+
+def effects(panels: Sequence[Effects], *, caption: str) -> Plot:
+    """Differences and their intervals, one a line, beside a line at 0."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    sizes = [len(panel.names) + 1.2 for panel in panels]
+    with mpl.rc_context(STYLE):
+        figure = Figure(
+            figsize=(WIDTH_INCHES, EFFECT_INCHES * sum(sizes)), dpi=DPI, layout="constrained"
+        )
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(len(panels), height_ratios=sizes, squeeze=False).flat
+        for axis, panel in zip(axes, panels, strict=True):
+            _effects(axis, panel)
+        _finish(figure)
+    data = [
+        {
+            "panel": panel.title,
+            "claim": name,
+            "difference": float(panel.differences[i]),
+            "low": float(panel.lows[i]),
+            "high": float(panel.highs[i]),
+        }
+        for panel in panels
+        for i, name in enumerate(panel.names)
+    ]
+    return Plot(figure, caption, tuple(data))
+
+
+def _effects(axis: Axes, panel: Effects) -> None:
+    places = np.arange(len(panel.names))[::-1]
+    axis.axvline(0, color=INK, linewidth=0.8)
+    axis.hlines(places, panel.lows, panel.highs, color=PALETTE[0], linewidth=2)
+    axis.plot(panel.differences, places, "o", color=PALETTE[0], markersize=4.5)
+    axis.set_yticks(places, panel.names)
+    axis.set_ylim(-0.6, len(places) - 0.4)
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel(panel.title)
+
+
+def two_readings(
+    panels: Sequence[Readings], *, caption: str, heights_label: str, levels_label: str
+) -> Plot:
+    """Bars by the left axis, which starts at 0, and dots by the right one, which need not."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        figure, axes = _new_figure(len(panels), legend_rows=1, share_y=True)
+        levels = [value for panel in panels for value in panel.levels]
+        margin = 0.12 * float(np.nanmax(levels) - np.nanmin(levels)) or 1.0
+        handles = []
+        for axis, panel in zip(axes, panels, strict=True):
+            right = axis.twinx()
+            handles = _two_readings(axis, right, panel)
+            right.set_ylim(float(np.nanmin(levels)) - margin, float(np.nanmax(levels)) + margin)
+            spec = axis.get_subplotspec()
+            is_last = axis is axes[-1] or (spec is not None and spec.is_last_col())
+            right.set_ylabel(levels_label) if is_last else right.set_yticklabels([])
+        _label_rows(axes, heights_label)
+        figure.legend(handles, [heights_label, levels_label], loc="outside lower center", ncols=2)
+        _finish(figure)
+    data = [
+        {
+            "panel": panel.title,
+            "name": name,
+            heights_label: float(panel.heights[i]),
+            levels_label: float(panel.levels[i]),
+        }
+        for panel in panels
+        for i, name in enumerate(panel.names)
+    ]
+    return Plot(figure, caption, tuple(data))
+
+
+def _two_readings(axis: Axes, right: Axes, panel: Readings) -> list[Any]:
+    """Bars and dots, for the legend."""
+    places = np.arange(len(panel.names))
+    bars = axis.bar(places, panel.heights, width=0.7, color="#9DB7CC")
+    (dots,) = right.plot(places, panel.levels, "D", color=PALETTE[1], markersize=4.5)
+    axis.set_xticks(places, panel.names, rotation=90)
+    axis.set_title(panel.title)
+    axis.grid(axis="x", visible=False)
+    right.grid(visible=False)
+    right.spines["right"].set_visible(True)
+    return [bars, dots]
 
 
 def _distribution(axis: Axes, panel: Distribution) -> None:
@@ -214,7 +334,8 @@ def _range(panel: CurvePanel, start_part: float) -> tuple[float, float]:
 def _curve(axis: Axes, curve: Curve, position: int) -> None:
     color = PALETTE[position % len(PALETTE)]
     dashes = DASHES[position % len(DASHES)]
-    axis.plot(curve.x, curve.mean, color=color, linestyle=dashes, label=curve.name)
+    dots = {"marker": "o", "markersize": 3} if curve.marked else {}
+    axis.plot(curve.x, curve.mean, color=color, linestyle=dashes, label=curve.name, **dots)
     if curve.std is not None:
         low, high = curve.mean - curve.std, curve.mean + curve.std
         axis.fill_between(curve.x, low, high, color=color, alpha=BAND_ALPHA, linewidth=0)

@@ -12,8 +12,9 @@ from harness.record import DONE, Record
 from harness.spaces import space
 from harness.spaces.darts import SKIP, DartsSpace
 from harness.spaces.oneshot1 import OneShotSpace
+from reports.row_search import over_runs
 from reports.tables import Cell, Column, ResultTable, Row
-from reports.untrained_rows import Search, over_runs
+from reports.untrained_rows import Search
 
 WEIGHT_FREE = frozenset({SKIP, "max_pool_3x3", "avg_pool_3x3"})
 SECONDS = Column("", "search (s)", 1)

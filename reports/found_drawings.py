@@ -22,7 +22,8 @@ from reports.found_cells import (
     of_darts,
 )
 from reports.items import FIGURE, Artefact, Item
-from reports.untrained_rows import Search, no_torch
+from reports.row_search import no_torch
+from reports.untrained_rows import Search
 
 SPACE = "darts"
 Seeds = Mapping[str, Sequence[int]]

@@ -17,8 +17,8 @@ from reports import figures, html, latex, markdown, reasons
 from reports.candidates import candidates
 from reports.html import Absent, Section
 from reports.items import Artefact, Item, select
+from reports.row_search import no_torch
 from reports.tables import comparisons, to_csv
-from reports.untrained_rows import no_torch
 
 INDEX = "index.html"
 

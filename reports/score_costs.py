@@ -18,9 +18,9 @@ from harness.scores import CostScore, CurveScore, ProxyScore, Score, parse_score
 from reports import nb201
 from reports.card import card_of
 from reports.items import TABLE, Artefact, Item
+from reports.row_search import no_torch
 from reports.score_ranks import CLASSES, EVERY, table_scores
 from reports.tables import Cell, Column, ResultTable, Row
-from reports.untrained_rows import no_torch
 from reports.verdict import Measured
 
 N_CELLS = 300  # Of a draw, ours: all proxies take about half a minute a cell of NAS-Bench-201.

@@ -14,8 +14,9 @@ from reports import nb201
 from reports.card import card_of
 from reports.figures import Curve, CurvePanel, Plot, reached
 from reports.items import FIGURE, Artefact, Item
+from reports.row_search import no_torch
 from reports.tables import Cell, Column, ResultTable, Row
-from reports.untrained_rows import Search, no_torch
+from reports.untrained_rows import Search
 from reports.verdict import Measured
 
 # Data set of the benchmark -> (n,) test accuracy of the cells that n searches ended with.

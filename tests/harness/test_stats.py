@@ -110,3 +110,20 @@ def test_draws_are_without_replacement_and_skip_what_is_missing():
     )
 
     assert found.tolist() == [11, 11, 11]
+
+
+def test_the_interval_of_a_mean_is_students():
+    values = np.array([3.0, 5.0, 10.0, 2.0])
+    expected = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+
+    assert stats.mean_interval(values) == pytest.approx((expected.low, expected.high))
+    assert np.isnan(stats.mean_interval(values[:1])).all()
+
+
+def test_hedges_g_by_hand():
+    # Means 4 and 1, both variances 4: d = 1.5 at 4 degrees of freedom, times 1 - 3/15.
+    assert stats.hedges_g(np.array([2.0, 4.0, 6.0]), np.array([-1.0, 1.0, 3.0])) == pytest.approx(
+        1.2
+    )
+    assert np.isnan(stats.hedges_g(np.array([1.0, 1.0]), np.array([2.0, 2.0])))
+    assert np.isnan(stats.hedges_g(np.array([1.0]), np.array([2.0, 3.0])))

@@ -2,13 +2,13 @@
 
 import pytest
 
-from reports import untrained_rows
+from reports import row_search
 
 
 @pytest.fixture(autouse=True)
 def _no_searches(request, monkeypatch):
     if "searches" not in request.fixturenames:
-        monkeypatch.setattr(untrained_rows, "find_spec", lambda name: None)
+        monkeypatch.setattr(row_search, "find_spec", lambda name: None)
 
 
 @pytest.fixture

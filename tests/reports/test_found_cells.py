@@ -18,8 +18,9 @@ from reports.known_cell import DARTS_V2
 from reports.oneshot1_random import random_item
 from reports.papers.freedarts import DRAWN, TABLE_3_WAITS, TABLE_6
 from reports.reproduce import can_run, reproduce
+from reports.row_search import NO_TORCH
 from reports.surrogate_random import random_item as predicted_item
-from reports.untrained_rows import NO_TORCH, Search
+from reports.untrained_rows import Search
 from reports.verdict import OTHER_BENCHMARK
 
 ONESHOT = space("oneshot1-3")
@@ -215,7 +216,7 @@ def test_tables_6_and_7_and_the_drawings_share_their_searches(home, searches):
 
 def test_the_drawn_seeds_are_the_papers():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reports.untrained_rows.find_spec", lambda name: True)
+        patch.setattr("reports.row_search.find_spec", lambda name: True)
         benchmark = load("no-table:darts")
         best, others = (all_items()[f"freedarts:{n}"].specs(benchmark) for n in ("F4", "F5"))
 

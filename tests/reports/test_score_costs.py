@@ -11,7 +11,7 @@ from harness.engine import run_all
 from harness.ranking import rank
 from reports import score_costs
 from reports.items import all_items
-from reports.untrained_rows import NO_TORCH
+from reports.row_search import NO_TORCH
 
 DATASET = "cluttered-digits"
 ITEM = "study:scores"

@@ -9,8 +9,9 @@ from harness import load, space
 from harness.engine import run_all
 from reports import alpha_scale, pruning_track, sample_size
 from reports.items import all_items
+from reports.row_search import NO_TORCH
 from reports.search_curves import Axis, Line, over_searches, search_curves_item
-from reports.untrained_rows import NO_TORCH, Search
+from reports.untrained_rows import Search
 
 DATASET = "cluttered-digits"
 SYNFLOW = {"saliency": "synflow", "images": "gaussian"}

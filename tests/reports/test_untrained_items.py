@@ -7,9 +7,10 @@ from harness import load, space
 from harness.engine import run_all
 from reports.extremes import extremes_item
 from reports.items import all_items
-from reports.papers.freedarts import TABLE_1_WAITS
+from reports.papers.freedarts import WEIGHT_SHARING
 from reports.reproduce import reproduce
-from reports.untrained_rows import NO_TORCH, Search
+from reports.row_search import NO_TORCH
+from reports.untrained_rows import Search
 from reports.verdict import OTHER_BENCHMARK
 
 CIFAR_10 = "CIFAR-10 (here cluttered-digits)"
@@ -20,7 +21,7 @@ def small(n_seeds=3, **options):
     return extremes_item(
         "freedarts:T1",
         "small",
-        TABLE_1_WAITS,
+        dict.fromkeys(WEIGHT_SHARING, "left out"),
         searches={"FreeDARTS": Search("freedarts", n_seeds, {"saliency": "synflow", **options})},
         best_of={"FreeDARTS (best single run)": "FreeDARTS"},
     )

@@ -1,0 +1,191 @@
+"""Rows of tables that are supernet searches, by a tiny suite on the benchmark that ships."""
+
+import numpy as np
+import pytest
+
+from harness import load, record, space, store
+from harness.engine import run_all
+from reports.extremes import extremes_item
+from reports.papers.balenas import TABLE_1_SEARCHES
+from reports.papers.sotl_thesis import TABLE_4_6_SEARCHES, TABLE_4_6_VARIANTS
+from reports.query_methods import query_methods_item
+from reports.row_search import NO_TORCH
+from reports.selection_errors import selection_errors_item
+from reports.spent import spent_table
+from reports.supernet_rows import Searched
+from reports.tables import MISSING, lines
+from reports.verdict import OTHER_BENCHMARK
+
+DATASET = "cluttered-digits"
+COLUMN = f"CIFAR-10 (here {DATASET}) test"
+SUITE = f"""
+[setting]
+dataset = "{DATASET}"
+truth_seed = 0
+search_seed = 0
+network = {{ channels = 2, n_cells = 1 }}
+recipe = {{ epochs = 2, batch_size = 200 }}
+[[run]]
+protocol = "supernet"
+method = "darts"
+benchmark = "mini201"
+seeds = 3
+[[run]]
+protocol = "supernet"
+method = "darts"
+benchmark = "mini201"
+label = "pt"
+seeds = 3
+[run.setting]
+selector = "perturbation"
+selection = {{ tune_epochs = 0 }}
+"""
+
+
+@pytest.fixture
+def rows(home, tmp_path):
+    """Rows of a suite of two searches; the same file stands for the paper's."""
+    file = tmp_path / "small.toml"
+    file.write_text(SUITE)
+    return {
+        "DARTS": Searched("darts", str(file), str(file), each=True),
+        "DARTS+PT": Searched("pt", str(file), str(file), each=True),
+    }
+
+
+def run(rows, bench):
+    return run_all([spec for row in rows.values() for spec in row.specs(bench)])
+
+
+def truths(bench, records):
+    """Test accuracy of what each run chose; NaN where the benchmark does not hold the cell."""
+    column = bench.column(bench.roles[DATASET].truth, seed=0)
+    archs = [space("nb201").parse(held.result["arch"]) for held in records]
+    return np.array([column[bench.row(arch)] for arch in archs], dtype=np.float64)
+
+
+def test_a_row_is_the_truth_of_what_its_own_runs_chose(rows, searches):
+    bench = load("mini201")
+    records = run(rows, bench)
+    own = rows["DARTS+PT"].records(records)
+    found = rows["DARTS+PT"].measured(records, DATASET, "truth")
+    expected = truths(bench, own)
+
+    assert len(records) == 6
+    assert [held.identity["setting"]["selector"] for held in own] == ["perturbation"] * 3
+    assert found.mean == pytest.approx(expected.mean())
+    assert found.std == pytest.approx(expected.std(ddof=1))
+    assert found.n == 3
+    assert rows["DARTS"].values(records, "another data set", "truth").size == 0
+
+
+def test_errors_are_what_accuracy_leaves(rows, searches):
+    bench = load("mini201")
+    item = selection_errors_item(
+        "darts_pt:T4",
+        "small",
+        {**rows, "DARTS+PT (fix alpha)": rows["DARTS+PT"]},
+        "not here",
+        unproven="",
+    )
+    records = run_all(item.specs(bench))
+    table, spent = item.build(bench, records).tables
+    cell = table.cell("DARTS", "NB201 test error")
+
+    expected = truths(bench, rows["DARTS"].records(records))
+    assert cell.measured.mean == pytest.approx(100 - expected.mean())
+    assert cell.published.text == "45.7"
+    assert cell.verdict == OTHER_BENCHMARK
+    assert table.cell("DARTS", "DARTS test error").reason == "not here"
+    assert [row.label for row in spent.rows] == ["DARTS", "DARTS+PT", "DARTS+PT (fix alpha)"]
+
+
+def test_what_was_spent_is_counted(rows, searches):
+    bench = load("mini201")
+    records = run(rows, bench)
+    table = spent_table("balenas:T1", rows, records)
+
+    (n_images,) = {held.result["curves"][1]["counts"]["image_passes"] for held in records}
+    assert table.cell("DARTS", "image-passes").measured.mean == 2 * n_images
+    assert table.cell("DARTS", "image-passes").measured.std == 0
+    assert table.cell("DARTS", "images measured").measured.mean == 0
+    # Six rows of five options, each measured once on the validation half.
+    half = n_images / 2
+    assert table.cell("DARTS+PT", "images measured").measured.mean == 6 * 5 * half
+    assert table.cell("DARTS+PT", "arch steps").measured.n == 3
+    assert spent_table("balenas:T1", rows, []) is None
+
+
+def test_without_torch_a_row_is_made_of_what_is_packed(rows, searches, monkeypatch):
+    bench = load("mini201")
+    records = run(rows, bench)
+    record.pack(store.home() / "packs" / "some.zip", rows["DARTS"].records(records)[:2])
+    monkeypatch.setattr("reports.row_search.find_spec", lambda name: None)
+
+    assert [spec.seed for spec in rows["DARTS"].specs(bench)] == [0, 1]
+    assert rows["DARTS+PT"].specs(bench) == []
+    assert rows["DARTS+PT"].problem([]) == NO_TORCH
+    found = rows["DARTS"].measured(run_all(rows["DARTS"].specs(bench)), DATASET, "truth")
+    assert found.mean == pytest.approx(truths(bench, rows["DARTS"].records(records)[:2]).mean())
+
+
+def test_tables_hold_searched_rows_beside_the_others(rows, searches):
+    bench = load("mini201")
+    waits = {label: "left out" for label in TABLE_1_SEARCHES if label != "DARTS (1st)"}
+    best = {"BaLeNAS-TF (best single run)": "DARTS (1st)"}
+    item = extremes_item(
+        "balenas:T1", "small", waits, searches={"DARTS (1st)": rows["DARTS"]}, best_of=best
+    )
+    records = run_all(item.specs(bench))
+    artefact = item.build(bench, records)
+    table, spent = artefact.tables
+    expected = truths(bench, records)
+
+    assert table.cell("DARTS (1st)", COLUMN).measured.mean == pytest.approx(expected.mean())
+    assert table.cell(next(iter(best)), COLUMN).measured.mean == pytest.approx(expected.max())
+    assert table.cell("GDAS", COLUMN).reason == "left out"
+    assert spent.rows[0].label == "DARTS (1st)"
+    assert rows["DARTS"].common in dict(artefact.card.entries())["Recipe"]
+
+
+def test_the_thesis_table_has_searches_and_variants_of_its_own(rows, searches):
+    bench = load("mini201")
+    labels = {label: rows["DARTS"] for label in TABLE_4_6_SEARCHES}
+    variants = {label: rows["DARTS+PT"] for label in TABLE_4_6_VARIANTS}
+    item = query_methods_item("sotl_thesis:T4.6", "small", labels, variants, n_seeds=2)
+    records = run_all(item.specs(bench))
+    table, spent = item.build(bench, records).tables
+    expected = truths(bench, rows["DARTS+PT"].records(records))
+
+    last = table.rows[-1]
+    assert last.label == "SoTL-DARTS, momentum leaks"
+    assert last.cells[0].measured.mean == pytest.approx(np.mean(expected[:3]))
+    assert [line.cells[1].text for line in lines(table) if line.label == "GDAS"] == [MISSING]
+    assert table.cell("REA", f"CIFAR-10 (here {DATASET})").measured.n == 2
+    assert len(spent.rows) == len(labels) + len(variants)
+
+
+def test_every_row_of_the_papers_has_runs_in_both_suites(home):
+    """Labels are text in two files; a misspelt one would leave a row empty."""
+    from harness.config import read_labelled
+    from reports.papers import balenas, darts_pt, freedarts, sotl_thesis
+
+    tables = (
+        balenas.TABLE_1_SEARCHES,
+        balenas.CONSTANTS,
+        balenas.TABLE_2_SEARCHES,
+        balenas.TABLE_4_SEARCHES,
+        balenas.TABLE_5_SEARCHES,
+        darts_pt.TABLE_4_SEARCHES,
+        freedarts.WEIGHT_SHARING,
+        sotl_thesis.TABLE_4_6_SEARCHES,
+        sotl_thesis.TABLE_4_6_VARIANTS,
+    )
+    own = [row for table in tables for row in table.values() if isinstance(row, Searched)]
+
+    assert len(own) > 30
+    for row in own:
+        for suite in (row.common, row.published):
+            assert row.label in read_labelled(suite), (row.label, suite)
+        datasets = {spec.setting["dataset"] for spec in read_labelled(row.published)[row.label]}
+        assert len(datasets) == (3 if row.each else 1)
