@@ -15,7 +15,7 @@ endif
 
 report: $(VENV)/.installed
 	$(VENV)/bin/python -m harness.first_run
-	$(VENV)/bin/nas-harness reproduce all --out $(REPORT)
+	$(VENV)/bin/nas-harness reproduce all --quick --out $(REPORT)
 
 test: $(VENV)/.installed-dev checks
 	$(VENV)/bin/pytest -n 2 --dist loadfile

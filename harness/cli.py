@@ -80,6 +80,7 @@ def main() -> None:
         _print_error(wrong.format_message(), f"Usage: {command} --help.")
         sys.exit(2)
     except click.Abort:
+        _print_error("Interrupted; what was finished is kept.", "Run the same command again.")
         sys.exit(130)  # What a shell reports of a program that Ctrl-C ended.
     except HarnessError as error:
         _print_error(error.message, error.remedy)
@@ -504,6 +505,7 @@ def _conclude(counts: dict[str, int], out: Path | None, as_json: bool, reasons: 
     show_default=True,
     help="Folder for tables, figures and index.html.",
 )
+@click.option("--quick", is_flag=True, help="Run no networks; show what was kept or ships of them.")
 @_jobs
 @_backend
 @_as_json
@@ -511,6 +513,7 @@ def reproduce(
     items: tuple[str, ...],
     benchmark: str | None,
     out: Path,
+    quick: bool,
     jobs: int,
     backend: str,
     as_json: bool,
@@ -526,7 +529,13 @@ def reproduce(
             progress(len(runs), 0)  # How many there will be is not known before the end.
 
         summary = reproduce_(
-            items, benchmark=benchmark, out=out, jobs=jobs, backend=backend, progress=count
+            items,
+            benchmark=benchmark,
+            out=out,
+            quick=quick,
+            jobs=jobs,
+            backend=backend,
+            progress=count,
         )
     counts = {
         "done": len(summary.done),

@@ -79,11 +79,14 @@ def run_all(
     jobs: int = 1,
     backend: str = "loky",
     progress: Callable[[Record], None] = lambda _: None,
+    leave_out: Callable[[RunSpec], str | None] = lambda _: None,
 ) -> list[Record]:
     """Runs what is missing and returns one record a spec, in order.
 
     Records that are done are reused; failed and skipped ones are tried again. backend: "loky"
     (processes on this machine) or "dask" (a dask cluster; DASK_SCHEDULER_ADDRESS or a local one).
+    leave_out: why a missing run is not to be run now, or None; it is skipped with that reason, and
+    no record of it is kept.
     Raises: HarnessError for a spec that makes no sense, before anything runs; StorageFailed.
     """
     keys = [_key_of(spec) for spec in specs]
@@ -94,6 +97,8 @@ def run_all(
         if known is not None:
             found[key] = known
             progress(known)
+        elif (reason := leave_out(spec)) is not None:
+            found[key] = Record(identity_of(spec), SKIPPED, reason)
         else:
             missing[key] = spec
     for finished in _execute_each(list(missing.values()), jobs, backend):

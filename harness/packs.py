@@ -65,6 +65,11 @@ def keys_of(run: str) -> list[str]:
     ]
 
 
+def names(path: Path) -> list[str]:
+    """The files that a pack holds. Raises: BadFile."""
+    return list(_files(path, path.stat().st_mtime_ns))
+
+
 def found() -> list[Path]:
     """The packs that are here: a user's own first."""
     own = sorted((home() / "packs").glob("*.zip"))

@@ -49,7 +49,10 @@ class Kept:
         return state
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """In one step, so that a kill leaves the state before; raises StorageFailed."""
+        """In one step, so that a kill leaves the state before.
+
+        Raises: StorageFailed, which ends a suite: a disk that is full takes no records either.
+        """
         content = io.BytesIO()
         torch.save(state, content)
         write_atomically(self.path, content.getbuffer())

@@ -33,12 +33,13 @@ from protocols.nets.supernets import has_supernet, supernet
 from protocols.options import configured
 from protocols.search.batches import Batches, Halves, halves
 from protocols.search.diagnostics import DIAGNOSTICS
+from protocols.search.engine_options import EngineOptions
 from protocols.search.loop import Epoch, Search
 from protocols.search.method import Method
 from protocols.search.recipe import Recipe
 from protocols.search.selector import Selector
 from protocols.trained_networks import TRAINED
-from protocols.training import one_thread, own_chance
+from protocols.training import memory_errors, one_thread, own_chance
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Setting:
     dataset, images, space, truth_seed, search_seed, n_made, device: as in the protocol `untrained`.
     network: settings of the supernet, by default those that the benchmark trained. recipe: fields
     of `Recipe`. selector: a name or a file; selection: its options. diagnostics: such as
-    {eigenvalue = "valid"}, see `protocols.search.diagnostics`, after every epoch. stop: the epoch
-    after which is selected, 0 for the recipe's last; schedules are the whole recipe's all the same.
+    {eigenvalue = "valid"}, see `protocols.search.diagnostics`, after every epoch. engine:
+    fields of `EngineOptions`. stop: the epoch after which is selected, 0 for the recipe's last;
+    schedules are the whole recipe's all the same.
     """
 
     dataset: str
@@ -60,6 +62,7 @@ class Setting:
     selector: str = "argmax"
     selection: Mapping[str, Any] = field(default_factory=dict)
     diagnostics: Mapping[str, str] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict)
     stop: int = 0
     truth_seed: Seed | None = None
     search_seed: Seed | None = None
@@ -77,7 +80,7 @@ class Setting:
             raise InvalidSpec("supernet needs the setting dataset.", 'Set dataset = "cifar10".')
         own = {key: value for key, value in setting.items() if key in KNOWN}
         found = cls(**own, options={k: v for k, v in setting.items() if k not in KNOWN})
-        for name in ("network", "recipe", "selection", "diagnostics"):
+        for name in ("network", "recipe", "selection", "diagnostics", "engine"):
             if not isinstance(getattr(found, name), Mapping):
                 raise InvalidSpec(f"{name} is a table, not {getattr(found, name)!r}.")
         for name, half in found.diagnostics.items():
@@ -85,6 +88,7 @@ class Setting:
                 raise unknown("diagnostic", name, DIAGNOSTICS)
             if half not in ("train", "valid"):
                 raise InvalidSpec(f"{name} is measured on train or valid, not {half!r}.")
+        EngineOptions.read(found.engine, found.device)
         recipe = Recipe.read(found.recipe)
         if not 0 <= found.stop <= recipe.epochs:
             raise InvalidSpec(f"stop is an epoch of {recipe.epochs}, not {found.stop}.")
@@ -95,6 +99,10 @@ class Setting:
     @property
     def image_name(self) -> str:
         return self.dataset if self.images is None else self.images
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        return EngineOptions.read(self.engine, self.device)
 
 
 KNOWN = frozenset(option.name for option in fields(Setting)) - {"options"}
@@ -108,9 +116,9 @@ class SupernetSearch(Protocol):
     protocol `untrained` has them; track (epoch, arch and values for what the parameters give after
     every epoch, from before the first); curves (the same epochs: losses and accuracies by phase,
     counts so far, diagnostics, seconds); counts (with the selection); recipe and method_options,
-    whole; search_seconds (selection_seconds of them to select); peak_memory_mb; and the
-    selector's notes. Arrays: the strengths of each learned group, (n_epochs + 1, n_rows,
-    n_options), where something learns, and the selector's.
+    whole; device (the GPU's name, or "cpu"); search_seconds (selection_seconds of them to select);
+    peak_memory_mb; and the selector's notes. Arrays: the strengths of each learned group,
+    (n_epochs + 1, n_rows, n_options), where something learns, and the selector's.
     """
 
     version = 1
@@ -142,7 +150,10 @@ class SupernetSearch(Protocol):
         if torch.device(setting.device).type == "cuda" and not torch.cuda.is_available():
             return f"There is no device {setting.device} here."
         return (
-            method.skip(of_space) or selector.skip(method, of_space) or missing(setting.image_name)
+            method.skip(of_space)
+            or setting.engine_options.skip(method)
+            or selector.skip(method, of_space)
+            or missing(setting.image_name)
         )
 
     def run(self, run: Run) -> Outcome:
@@ -156,6 +167,8 @@ class SupernetSearch(Protocol):
             sealed_truth(f"the method {name} is running"),
             own_chance(chance, setting.device),
             one_thread(),
+            setting.engine_options.running(setting.device),
+            memory_errors("Use a smaller batch_size of the recipe or fewer channels."),
         ):
             search = _trained(run, setting, method, images, found)
             started = time.perf_counter()
@@ -167,6 +180,7 @@ class SupernetSearch(Protocol):
             **selected.notes,
             "recipe": asdict(search.recipe),
             "method_options": asdict(method) if is_dataclass(method) else {},
+            "device": _device_name(search),
             "peak_memory_mb": _peak_memory_mb(search),
             "arch": of_space.format(selected.arch),
             **worth(bench, selected.arch, setting.dataset, slices),
@@ -233,29 +247,39 @@ def _trained(run: Run, setting: Setting, method: Method, images: ImageSet, found
         batches,
         seed=run.seed,
         diagnostics=setting.diagnostics,
+        engine=setting.engine_options,
     )
-    kept = Kept(
-        {
-            "space": of_space.name,
-            "network": network,
-            "method": [type(method).__name__, asdict(method) if is_dataclass(method) else {}],
-            "versions": [SupernetSearch.version, method.version],
-            "code": code_of(method, method.uses),
-            "recipe": asdict(recipe),
-            "diagnostics": dict(setting.diagnostics),
-            "images": {split: held.sha256 for split, held in images.splits.items()},
-            "halves": found.origin,
-            "seed": run.seed,
-            "device": batches.images.device.type,
-            "torch": torch.__version__,
-        }
-    )
+    chosen = setting.engine_options.chosen
+    identity = {
+        "space": of_space.name,
+        "network": network,
+        "method": [type(method).__name__, asdict(method) if is_dataclass(method) else {}],
+        "versions": [SupernetSearch.version, method.version],
+        "code": code_of(method, method.uses),
+        "recipe": asdict(recipe),
+        "diagnostics": dict(setting.diagnostics),
+        "images": {split: held.sha256 for split, held in images.splits.items()},
+        "halves": found.origin,
+        "seed": run.seed,
+        "device": batches.images.device.type,
+        "torch": torch.__version__,
+        **({"engine": chosen} if chosen else {}),
+    }
     n_epochs = setting.stop or recipe.epochs
+    kept = Kept(identity)
     before = kept.read()
-    if before is not None and len(before["epochs"]) - 1 <= n_epochs:
+    if before is not None and len(before["epochs"]) - 1 > n_epochs:
+        kept = Kept({**identity, "stop": n_epochs})  # What went on for longer stays.
+        before = kept.read()
+    if before is not None:
         search.load(before)
     search.run(n_epochs, lambda: kept.write(search.state()))
     return search
+
+
+def _device_name(search: Search) -> str:
+    is_cuda = search.device.type == "cuda"
+    return torch.cuda.get_device_name(search.device) if is_cuda else search.device.type
 
 
 def _peak_memory_mb(search: Search) -> float:

@@ -14,9 +14,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.errors import HarnessError
 from harness.seeds import derive
 
 TRAIN = "train"
+# How torch's allocator of the host, cuBLAS and cuDNN say that they got none, in a RuntimeError.
+NO_MEMORY = ("can't allocate memory", "STATUS_ALLOC_FAILED")
 EVALUATION_BATCH = 250  # Ours: a batch that stays in a core's cache.
 
 
@@ -67,6 +70,21 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Turns a refusal of memory, the host's or the device's, into a HarnessError that says so."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        told = str(error).partition("\n")[0]
+        named = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not named and not any(words in told for words in NO_MEMORY):
+            raise
+        raise HarnessError(
+            f"There was not enough memory: {told or 'of the host'}.", remedy
+        ) from error
 
 
 @contextmanager

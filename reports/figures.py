@@ -24,6 +24,7 @@ HEIGHT_INCHES = 2.7
 PANELS_A_ROW = 4  # More are too narrow for their labels.
 LEGEND_ROW_INCHES = 0.22
 EFFECT_INCHES = 0.3
+NAMES_INCHES = 0.6  # Of names that are written upwards.
 BAND_ALPHA = 0.18
 START_PART = 0.05  # ours: the first part of a trajectory, which may leave the axes.
 # Okabe and Ito's colours (Color Universal Design, 2008), without yellow, which is lost on white.
@@ -65,7 +66,8 @@ STYLE: dict[Any, Any] = {
 class Curve:
     """A named mean with its standard deviation: x, mean and std are (n,); std may be None.
 
-    marked: whether each of the points gets a dot.
+    marked: whether each of the points gets a dot. n_runs: (n,), what each of them is over, where
+    that is told.
     """
 
     name: str
@@ -73,14 +75,21 @@ class Curve:
     mean: Floats
     std: Floats | None = None
     marked: bool = False
+    n_runs: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True)
 class CurvePanel:
-    """Curves that share axes; the same name has the same colour in every panel."""
+    """Curves that share axes; the same name has the same colour in every panel.
+
+    quantity: what they are of, where panels differ in that; the y axis then says so. lowest: the
+    least that it can be, where bands would go below.
+    """
 
     title: str
     curves: tuple[Curve, ...]
+    quantity: str = ""
+    lowest: float = -math.inf
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,33 @@ def against(panels: Sequence[CurvePanel], *, caption: str, x_label: str, y_label
     return Plot(figure, caption, tuple(_curve_data(panels, x_label, y_label)))
 
 
+def by_epoch(panels: Sequence[CurvePanel], *, caption: str, panels_a_row: int) -> Plot:
+    """Quantities of searches against the epoch: means and one deviation; each panel has its own."""
+    figure = _curves(
+        panels,
+        x_label="Epoch",
+        y_label="",
+        y_range=_whole_range,
+        whole_x=True,
+        panels_a_row=panels_a_row,
+    )
+    data = [
+        {
+            "panel": panel.title,
+            "quantity": panel.quantity.replace("\n", " "),
+            "curve": curve.name,
+            "epoch": int(curve.x[i]),
+            "mean": float(curve.mean[i]),
+            "std": None if curve.std is None or np.isnan(curve.std[i]) else float(curve.std[i]),
+            "n": None if curve.n_runs is None else int(curve.n_runs[i]),
+        }
+        for panel in panels
+        for curve in panel.curves
+        for i in range(len(curve.x))
+    ]
+    return Plot(figure, caption, tuple(data))
+
+
 def distributions(panels: Sequence[Distribution], *, caption: str, x_label: str) -> Plot:
     """Histograms over draws, with the value on the whole space and the published one marked."""
     import matplotlib as mpl
@@ -223,7 +259,9 @@ def two_readings(
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        figure, axes = _new_figure(len(panels), legend_rows=1, share_y=True)
+        figure, axes = _new_figure(
+            len(panels), legend_rows=1, share_y=True, row_inches=HEIGHT_INCHES + NAMES_INCHES
+        )
         levels = [value for panel in panels for value in panel.levels]
         margin = 0.12 * float(np.nanmax(levels) - np.nanmin(levels)) or 1.0
         handles = []
@@ -233,7 +271,10 @@ def two_readings(
             right.set_ylim(float(np.nanmin(levels)) - margin, float(np.nanmax(levels)) + margin)
             spec = axis.get_subplotspec()
             is_last = axis is axes[-1] or (spec is not None and spec.is_last_col())
-            right.set_ylabel(levels_label) if is_last else right.set_yticklabels([])
+            if is_last:
+                right.set_ylabel(levels_label)
+            else:
+                right.set_yticklabels([])
         _label_rows(axes, heights_label)
         figure.legend(handles, [heights_label, levels_label], loc="outside lower center", ncols=2)
         _finish(figure)
@@ -284,15 +325,24 @@ def _curves(
     y_label: str,
     y_range: Callable[[CurvePanel], tuple[float, float]] | None = None,
     log_x: bool = False,
+    whole_x: bool = False,
+    panels_a_row: int = PANELS_A_ROW,
 ) -> Figure:
-    """y_range: limits of each panel by itself; without it all panels share their y axis."""
+    """y_range: limits of each panel by itself; without it all panels share their y axis.
+
+    whole_x: whether ticks are at whole numbers only.
+    """
     import matplotlib as mpl
+    from matplotlib.ticker import MaxNLocator
 
     names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
     n_columns = min(len(names), 3)
     with mpl.rc_context(STYLE):
         figure, axes = _new_figure(
-            len(panels), -(-len(names) // n_columns), share_y=y_range is None
+            len(panels),
+            -(-len(names) // n_columns),
+            share_y=y_range is None,
+            panels_a_row=panels_a_row,
         )
         for axis, panel in zip(axes, panels, strict=True):
             for curve in panel.curves:
@@ -302,9 +352,14 @@ def _curves(
             axis.margins(x=0.01)
             if log_x:
                 axis.set_xscale("log")
+            if whole_x:
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             if y_range is not None:
                 axis.set_ylim(*y_range(panel))
         _label_rows(axes, y_label)
+        for axis, panel in zip(axes, panels, strict=True):
+            if panel.quantity:
+                axis.set_ylabel(panel.quantity)
         _legend(figure, axes, n_columns)
         _finish(figure)
     return figure
@@ -316,25 +371,25 @@ def _settled_range(panel: CurvePanel) -> tuple[float, float]:
 
 
 def _whole_range(panel: CurvePanel) -> tuple[float, float]:
-    return _range(panel, -math.inf)
+    return _range(panel, 0.0)
 
 
 def _range(panel: CurvePanel, start_part: float) -> tuple[float, float]:
-    """Limits of the curves with their bands, from a part of the x axis on."""
+    """Limits of the curves with their bands, from a part of the x axis on; 0: all of them."""
     lows, highs = [], []
     for curve in panel.curves:
-        settled = curve.x >= start_part * curve.x[-1]
+        settled = curve.x >= (start_part * curve.x[-1] if start_part else -math.inf)
         std = np.zeros_like(curve.mean) if curve.std is None else np.nan_to_num(curve.std)
         lows.append(float(np.nanmin((curve.mean - std)[settled])))
         highs.append(float(np.nanmax((curve.mean + std)[settled])))
     margin = 0.08 * (max(highs) - min(lows)) or 1.0
-    return min(lows) - margin, max(highs) + margin
+    return max(min(lows) - margin, panel.lowest - margin / 4), max(highs) + margin
 
 
 def _curve(axis: Axes, curve: Curve, position: int) -> None:
     color = PALETTE[position % len(PALETTE)]
     dashes = DASHES[position % len(DASHES)]
-    dots = {"marker": "o", "markersize": 3} if curve.marked else {}
+    dots: dict[str, Any] = {"marker": "o", "markersize": 3} if curve.marked else {}
     axis.plot(curve.x, curve.mean, color=color, linestyle=dashes, label=curve.name, **dots)
     if curve.std is not None:
         low, high = curve.mean - curve.std, curve.mean + curve.std
@@ -342,13 +397,18 @@ def _curve(axis: Axes, curve: Curve, position: int) -> None:
 
 
 def _new_figure(
-    n_panels: int, legend_rows: int, *, share_y: bool = False
+    n_panels: int,
+    legend_rows: int,
+    *,
+    share_y: bool = False,
+    panels_a_row: int = PANELS_A_ROW,
+    row_inches: float = HEIGHT_INCHES,
 ) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    n_rows = -(-n_panels // PANELS_A_ROW)
-    height = n_rows * HEIGHT_INCHES + legend_rows * LEGEND_ROW_INCHES
+    n_rows = -(-n_panels // panels_a_row)
+    height = n_rows * row_inches + legend_rows * LEGEND_ROW_INCHES
     figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(n_rows, -(-n_panels // n_rows), sharey=share_y, squeeze=False).flat

@@ -6,9 +6,7 @@ SEARCH = "needs supernet search, which this version does not have"
 FINE_TUNING = "needs trained supernets and their fine-tuning, which this version does not have"
 RETRAIN = "needs networks trained from scratch on images, which this version does not have"
 SMALL_TRAINING = "needs training of small models from scratch, which this version does not have"
-ONESHOT1 = "needs supernet search on NAS-Bench-1Shot1, which this version does not have"
 ILLUSTRATION = "an illustration, nothing to measure"
-SETTINGS = "a list of settings, nothing to measure"
 OWN_BEST = "the best of several runs of a method that is not run yet"
 
 

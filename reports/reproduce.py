@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness import no_table, store
@@ -12,7 +13,7 @@ from harness.benchmark import Benchmark
 from harness.engine import run_all
 from harness.errors import HarnessError, StorageFailed
 from harness.files import write_atomically
-from harness.record import FAILED, SKIPPED, Record
+from harness.record import FAILED, SKIPPED, Record, RunSpec
 from reports import figures, html, latex, markdown, reasons
 from reports.candidates import candidates
 from reports.html import Absent, Section
@@ -21,6 +22,9 @@ from reports.row_search import no_torch
 from reports.tables import comparisons, to_csv
 
 INDEX = "index.html"
+# Protocols that compute on networks, and why their runs are left out of a quick report.
+ON_NETWORKS = ("supernet", "untrained", "zerocost")
+NOT_QUICK = "was not run before, and is not for a quick report"
 
 
 @dataclass(frozen=True)
@@ -63,25 +67,34 @@ def reproduce(
     benchmark: str | None = None,
     jobs: int = 1,
     backend: str = "loky",
+    quick: bool = False,
     progress: Callable[[Record], None] = lambda _: None,
 ) -> Summary:
     """Makes the items that were asked for and writes them into `out`, with an index.html.
 
     asked: ids, names of papers, or "all". benchmark: a name; by default each item takes the first
     of its `candidates` that can answer it; where there is none, some are made by their searches
-    alone. Items that cannot be made are skipped with a reason; one that fails does not stop the
+    alone. quick: of runs on networks only those that were kept or packed are shown. Items that
+    cannot be made are skipped with a reason; one that fails does not stop the
     others. progress: called with every record that was run.
     Raises: UnknownName for an item, UnknownBenchmark, StorageFailed.
     """
     items = select(asked)
     if benchmark is not None:
         store.import_stamp(benchmark)
+    run = partial(
+        run_all,
+        jobs=jobs,
+        backend=backend,
+        progress=progress,
+        leave_out=_slow if quick else lambda _: None,
+    )
     made: list[tuple[Section, str]] = []
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
     for item in items:
         try:
-            made.append(_make(item, out, benchmark, jobs=jobs, backend=backend, progress=progress))
+            made.append(_make(item, out, benchmark, run))
         except StorageFailed:
             raise
         except CannotRun as error:
@@ -106,16 +119,17 @@ def _make(
     item: Item,
     out: Path,
     benchmark: str | None,
-    *,
-    jobs: int,
-    backend: str,
-    progress: Callable[[Record], None],
+    run: Callable[[Sequence[RunSpec]], list[Record]],
 ) -> tuple[Section, str]:
     table = _choose(item, benchmark)
-    records = run_all(item.specs(table), jobs=jobs, backend=backend, progress=progress)
+    records = run(item.specs(table))
     _check(records, item)
     artefact = item.build(table, records)
     return write_item(item, artefact, out), table.name if table is not None else ""
+
+
+def _slow(spec: RunSpec) -> str | None:
+    return NOT_QUICK if spec.protocol in ON_NETWORKS else None
 
 
 def _choose(item: Item, benchmark: str | None) -> Benchmark | None:
@@ -142,9 +156,10 @@ def _choose(item: Item, benchmark: str | None) -> Benchmark | None:
 
 def _candidates(item: Item, space: str) -> list[str]:
     """Names of the benchmarks to try; where none is here, perhaps the one that holds nothing."""
-    found = candidates(space, item.preferred)
-    if not found and item.without_table and not no_torch():
-        return [no_table.name_of(space)]
+    found, nothing = candidates(space, item.preferred), no_table.name_of(space)
+    # Without torch the records of earlier runs may do.
+    if not found and item.without_table and (not no_torch() or item.specs(store.load(nothing))):
+        return [nothing]
     return found
 
 

@@ -1,8 +1,8 @@
-"""Test accuracy of searched cells against a setting of the search: FreeDARTS figures 1 to 3."""
+"""Test accuracy of searched cells against a setting of the search, on NAS-Bench-201."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,13 @@ from reports import nb201
 from reports.card import card_of
 from reports.figures import Curve, CurvePanel, Plot, reached
 from reports.items import FIGURE, Artefact, Item
-from reports.row_search import no_torch
+from reports.row_search import RowSearch, no_torch
 from reports.tables import Cell, Column, ResultTable, Row
-from reports.untrained_rows import Search
 from reports.verdict import Measured
 
 # Data set of the benchmark -> (n,) test accuracy of the cells that n searches ended with.
 Reached = Mapping[str, NDArray[np.float64]]
+FEW_POINTS = 10  # ours: of so many each gets a dot.
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,29 @@ class Axis:
     log: bool = False
 
 
+@dataclass(frozen=True)
+class Kind:
+    """How cells are searched, in words; recipe and seeds depend on the benchmark."""
+
+    needs: str
+    selection: str
+    recipe: Callable[[Benchmark], str]
+    seeds: Callable[[Benchmark], str]
+
+
+def seeds_of_table(benchmark: Benchmark) -> str:
+    """Of a benchmark's values and of the searches that are looked up in it."""
+    dataset = next(iter(nb201.datasets(benchmark).values()))
+    return nb201.seeds_in_words(benchmark, dataset) + "; of a search, from 0 on"
+
+
+UNTRAINED = Kind(
+    "untrained networks of NAS-Bench-201, and the test accuracy of its cells",
+    "the cell that a search chose, searched once and looked up on every data set",
+    lambda benchmark: "protocol untrained",
+    seeds_of_table,
+)
+
 Measure = Callable[[Benchmark, Sequence[Sequence[Record]]], list[Line]]
 
 
@@ -48,11 +71,12 @@ def search_curves_item(
     name: str,
     title: str,
     axis: Axis,
-    searches: Sequence[Search],
+    searches: Sequence[RowSearch],
     measure: Measure,
     *,
     caption: str,
     footnotes: Sequence[str],
+    kind: Kind = UNTRAINED,
     unproven: str = "",
 ) -> Item:
     """A figure with a panel a data set, and its numbers as a table.
@@ -66,16 +90,16 @@ def search_curves_item(
 
     def build(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
-        lines = measure(benchmark, list(_shares(searches, records)))
-        return _artefact(item, benchmark, axis, lines, caption, footnotes)
+        lines = measure(benchmark, [search.records(records) for search in searches])
+        return _artefact(item, benchmark, axis, lines, caption, footnotes, kind)
 
     return Item(
         name,
         title,
         FIGURE,
-        "untrained networks of NAS-Bench-201, and the test accuracy of its cells",
+        kind.needs,
         space=nb201.SPACE,
-        problem=lambda benchmark: nb201.no_datasets(benchmark) or no_torch(),
+        problem=lambda bench: nb201.no_datasets(bench) or (None if requests(bench) else no_torch()),
         requests=requests,
         measure=build,
         unproven=unproven,
@@ -84,7 +108,7 @@ def search_curves_item(
 
 
 def over_searches(
-    benchmark: Benchmark, searches: Mapping[float, Search], shares: Sequence[Sequence[Record]]
+    benchmark: Benchmark, searches: Mapping[float, RowSearch], shares: Sequence[Sequence[Record]]
 ) -> tuple[Mapping[float, Reached], str]:
     """What the searches at each x ended with, and why one has nothing to show."""
     points = {}
@@ -98,14 +122,6 @@ def over_searches(
     return points, ""
 
 
-def _shares(searches: Sequence[Search], records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """The records of each of the searches, which were asked for one after the other."""
-    start = 0
-    for search in searches:
-        yield records[start : start + search.n_seeds]
-        start += search.n_seeds
-
-
 def _artefact(
     item: Item,
     benchmark: Benchmark,
@@ -113,6 +129,7 @@ def _artefact(
     lines: Sequence[Line],
     caption: str,
     footnotes: Sequence[str],
+    kind: Kind,
 ) -> Artefact:
     datasets = nb201.datasets(benchmark)
     drawn = [line for line in lines if line.points]
@@ -122,10 +139,9 @@ def _artefact(
             benchmark,
             datasets=list(datasets.values()),
             roles=("truth",),
-            seeds=nb201.seeds_in_words(benchmark, next(iter(datasets.values())))
-            + "; of a search, from 0 on",
-            selection="the cell that a search chose, searched once and looked up on every data set",
-            recipe="protocol untrained",
+            seeds=kind.seeds(benchmark),
+            selection=kind.selection,
+            recipe=kind.recipe(benchmark),
             n="the searches of each point, as the table's source file says",
         ),
         plots=(_plot(benchmark, axis, drawn, caption),) if drawn else (),
@@ -153,6 +169,7 @@ def _curve(line: Line, dataset: str) -> Curve:
         np.array(list(line.points)),
         np.array([measured.mean for measured in found]),
         np.array([np.nan if measured.std is None else measured.std for measured in found]),
+        marked=len(found) <= FEW_POINTS,
     )
 
 

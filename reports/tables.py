@@ -259,7 +259,10 @@ def _measured_text(cell: Cell, column: Column) -> str:
 
 
 def _published_text(cell: Cell) -> str:
-    return cell.published.printed.replace("-", "−") if cell.published else ""
+    if cell.published is None:
+        return ""
+    is_number = cell.published.mean is not None
+    return cell.published.printed.replace("-", "−") if is_number else cell.published.printed
 
 
 def to_csv(tables: Sequence[ResultTable], card: MetricCard) -> str:

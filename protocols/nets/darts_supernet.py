@@ -27,7 +27,7 @@ from harness.spaces.darts import (
     Rows,
 )
 from protocols.nets.darts import Stem, cifar_stem, imagenet_stem
-from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, part_of, plus, scaled
+from protocols.nets.mix import Drop, Mix, MixedOp, Supernet, Terms, part_of, plus, scaled
 from protocols.nets.ops import FactorizedReduce, ReLUConvBN, darts_op
 
 # (channels of the images, channels of the first cell's nodes) -> stem.
@@ -43,7 +43,8 @@ class MixedCell(nn.Module):
 
     rows: the operations of every edge. halves: a reduction cell; after_halving: the cell or stem
     before halved the side, so that the older input is twice as large. terms: of every edge, in
-    the order of `EDGES`; an edge without any is left out. scales: a scalar an edge, if any.
+    the order of `EDGES`; an edge without any is left out. scales: a scalar an edge, if any. drop:
+    see `MixedOp`.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class MixedCell(nn.Module):
         last: Tensor,
         terms: Sequence[Terms],
         scales: Sequence[Tensor] | None = None,
+        drop: Drop | None = None,
     ) -> Tensor:
         nodes = [self.before(before), self.last(last)]
         zero = nodes[1].new_zeros(()).expand_as(nodes[1][..., :: self.stride, :: self.stride])
@@ -93,7 +95,7 @@ class MixedCell(nn.Module):
             total: Tensor | None = None
             for source in range(node):
                 edge = EDGE_INDEX[node, source]
-                found = self.edges[edge](nodes[source], terms[edge])
+                found = self.edges[edge](nodes[source], terms[edge], drop)
                 total = plus(total, scaled(found, scales, edge))
             nodes.append(zero if total is None else total)
         return torch.cat(nodes[NODES[0] :], dim=1)
@@ -160,9 +162,10 @@ class DartsSupernet(Supernet):
     def forward(self, images: Tensor, mix: Mix) -> Tensor:
         terms = {cell: self._terms(cell, mix) for cell in CELL_TYPES}
         before, last = self.stem(images)
+        drop = mix.drop(images.device)
         for cell_type, cell in zip(self.cell_types, self.cells, strict=True):
             scales = mix.scales.get(f"op_{cell_type}")
-            before, last = last, cell(before, last, terms[cell_type], scales)
+            before, last = last, cell(before, last, terms[cell_type], scales, drop)
         logits: Tensor = self.classifier(last.mean(dim=(2, 3)))
         return logits
 

@@ -23,6 +23,30 @@ from protocols.nets.ops import Zero
 Terms = Sequence[tuple[int, Tensor | None]]
 Weights = Mapping[str, Sequence[Tensor]]
 Path = Mapping[str, Sequence[tuple[int, ...]]]
+Drop = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Sets values to 0 at a rate below 1 and scales up the others, so that the mean is kept.
+
+    seed: of what is drawn: every pass under one mix draws the same.
+    """
+
+    rate: float
+    seed: int
+
+    def on(self, device: torch.device) -> Drop:
+        """As a function, which draws anew in every call."""
+        generator = torch.Generator(device).manual_seed(self.seed)
+        keep = 1 - self.rate
+
+        def drop(x: Tensor) -> Tensor:
+            # Drawn in one order, however the values lie in memory.
+            mask = torch.empty_like(x, memory_format=torch.contiguous_format)
+            return x * mask.bernoulli_(keep, generator=generator) / keep
+
+        return drop
 
 
 @dataclass(frozen=True)
@@ -37,7 +61,7 @@ class Mix:
     edges, a scalar a row, by which the row's whole output is multiplied. idle: likewise, what is
     added to it: 0, with the gradient of options that are not computed (GDAS). wide: whether edges
     with one input may be computed together, which is faster and hides single convolutions from who
-    watches them.
+    watches them. skip_dropout: of what the skips give that are identities.
 
     The weights may lie on any device and carry gradients; nothing here reads their values.
     """
@@ -47,6 +71,11 @@ class Mix:
     scales: Weights = field(default_factory=dict)
     idle: Weights = field(default_factory=dict)
     wide: bool = False
+    skip_dropout: Dropout | None = None
+
+    def drop(self, device: torch.device) -> Drop | None:
+        """The dropout of one pass, if there is one."""
+        return None if self.skip_dropout is None else self.skip_dropout.on(device)
 
     def taken(self, group: Choice) -> Sequence[tuple[int, ...]]:
         """Per row of the group, the options that are computed.
@@ -125,7 +154,7 @@ class MixedOp(nn.Module):
 
     `none` never is: its term is 0, and so is the gradient of its weight. partial: the operations
     get one of so many channels; the others pass by, halved by max pooling where stride is 2, and
-    all are shuffled (PC-DARTS).
+    all are shuffled (PC-DARTS). drop: what is done to what an identity gives.
     """
 
     def __init__(self, ops: Iterable[nn.Module], *, partial: int = 1, stride: int = 1) -> None:
@@ -133,24 +162,31 @@ class MixedOp(nn.Module):
         self.ops = nn.ModuleList(ops)
         self.partial, self.stride = partial, stride
         self._zeros = frozenset(i for i, op in enumerate(self.ops) if isinstance(op, Zero))
+        self._skips = frozenset(i for i, op in enumerate(self.ops) if isinstance(op, nn.Identity))
 
-    def forward(self, x: Tensor, terms: Terms) -> Tensor | None:
+    def forward(self, x: Tensor, terms: Terms, drop: Drop | None = None) -> Tensor | None:
         """None stands for 0, where there is nothing to compute."""
         if self.partial == 1 or not terms:
-            return self._mixed(x, terms)
+            return self._mixed(x, terms, drop)
         width = x.shape[1] // self.partial
         rest = x[:, width:]
         if self.stride == 2:
             rest = F.max_pool2d(rest, 2)
-        mixed = self._mixed(x[:, :width], terms)
+        mixed = self._mixed(x[:, :width], terms, drop)
         if mixed is None:
             mixed = torch.zeros_like(rest[:, :width])
         return F.channel_shuffle(torch.cat([mixed, rest], dim=1), self.partial)
 
-    def _mixed(self, x: Tensor, terms: Terms) -> Tensor | None:
+    def _mixed(self, x: Tensor, terms: Terms, drop: Drop | None) -> Tensor | None:
         return weighted_sum(
-            (weight, self.ops[option](x)) for option, weight in terms if option not in self._zeros
+            (weight, self._given(option, x, drop))
+            for option, weight in terms
+            if option not in self._zeros
         )
+
+    def _given(self, option: int, x: Tensor, drop: Drop | None) -> Tensor:
+        given: Tensor = self.ops[option](x)
+        return given if drop is None or option not in self._skips else drop(given)
 
 
 def part_of(width: int, partial: int) -> int:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.spaces.nb201 import EDGES, N_NODES, OPS, OUTPUT, TopologySpace
-from protocols.nets.mix import Mix, MixedOp, Supernet, Terms, part_of, plus, scaled
+from protocols.nets.mix import Drop, Mix, MixedOp, Supernet, Terms, part_of, plus, scaled
 from protocols.nets.nb201 import N_STAGES, ResidualBlock
 from protocols.nets.ops import nb201_op
 from protocols.nets.wide import mixed_edges
@@ -30,7 +30,7 @@ class MixedCell(nn.Module):
     """A cell with a mixed operation on every edge; (n, channels, h, w) keeps its shape.
 
     terms: of every edge, in the order of `EDGES`; scales, idle: a scalar each, if any. wide: see
-    `Mix`; it needs whole channels.
+    `Mix`; it needs whole channels, and no drop, which is of every edge by itself.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class MixedCell(nn.Module):
         idle: Sequence[Tensor] | None = None,
         *,
         wide: bool = False,
+        drop: Drop | None = None,
     ) -> Tensor:
         zero = x.new_zeros(()).expand_as(x)
         nodes: list[Tensor | None] = [x, *[None] * (N_NODES - 1)]
@@ -59,7 +60,8 @@ class MixedCell(nn.Module):
         for source, rows in ROWS_FROM.items():
             value = nodes[source]
             given = zero if value is None else value
-            for row, found in zip(rows, self._edges_from(given, rows, terms, wide), strict=True):
+            of_rows = self._edges_from(given, rows, terms, wide, drop)
+            for row, found in zip(rows, of_rows, strict=True):
                 if idle is not None:
                     found = idle[row] + (zero if found is None else found)
                 target, _ = EDGES[row]
@@ -68,12 +70,12 @@ class MixedCell(nn.Module):
         return zero if output is None else output
 
     def _edges_from(
-        self, x: Tensor, rows: Sequence[int], terms: Sequence[Terms], wide: bool
+        self, x: Tensor, rows: Sequence[int], terms: Sequence[Terms], wide: bool, drop: Drop | None
     ) -> list[Tensor | None]:
-        if wide and self.is_whole:
+        if wide and self.is_whole and drop is None:
             edges: list[MixedOp] = [self.edges[row] for row in rows]  # type: ignore[misc]
             return mixed_edges(x, edges, [terms[row] for row in rows])
-        return [self.edges[row](x, terms[row]) for row in rows]
+        return [self.edges[row](x, terms[row], drop) for row in rows]
 
 
 @final
@@ -123,11 +125,12 @@ class NB201Supernet(Supernet):
         (group,) = self.space.groups
         terms = mix.terms(group)
         scales, idle = mix.scales.get(group.name), mix.idle.get(group.name)
+        drop = mix.drop(images.device)
         x = self.stem(images)
         for position, cell in enumerate(self.cells):
             if position % self.n_cells == 0:
                 x = self.reductions[position // self.n_cells](x)
-            x = cell(x, terms, scales, idle, wide=mix.wide)
+            x = cell(x, terms, scales, idle, wide=mix.wide, drop=drop)
         features = F.relu(self.norm(x))
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits

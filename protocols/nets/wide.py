@@ -90,7 +90,9 @@ def _scale(norm: nn.BatchNorm2d, weight: Weight, like: Tensor) -> Tensor:
     if norm.affine:
         return norm.weight if weight is None else weight * norm.weight
     if weight is None:
-        return like.new_ones(norm.num_features)
+        # Under autocast the values are bfloat16, while norms keep their statistics in float32.
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return like.new_ones(norm.num_features, dtype=dtype)
     return weight.expand(norm.num_features)
 
 

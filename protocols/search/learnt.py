@@ -31,9 +31,21 @@ def draw_strengths(
     n: int,
     noisy: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> list[Arch]:
-    """What the space makes of n draws of strengths; noisy: of one row of parameters, anew."""
-    rows = [row.detach().cpu().double().numpy() for row in search.rows]
+    """What the space makes of n draws of strengths; noisy: of one row of parameters, anew.
+
+    The parameters of options that are gone are minus infinity.
+    """
+    rows = _parameters_of_left(search)
     return [discretised(search, [noisy(row) for row in rows]) for _ in range(n)]
+
+
+def _parameters_of_left(search: Search) -> Rows:
+    rows = [row.detach().cpu().double().numpy() for row in search.rows]
+    if search.left is None:
+        return rows
+    blocks = zip(search.space.groups, search.left.kept(), strict=True)
+    kept = [mask for group, block in blocks if group.learned for mask in block]
+    return [np.where(mask[: len(row)], row, -np.inf) for mask, row in zip(kept, rows, strict=True)]
 
 
 def discretised(search: Search, rows: Rows) -> Arch:

@@ -25,13 +25,16 @@ from protocols.nets.mix import Mix, Supernet
 from protocols.saliency import as_strengths, gradient
 from protocols.search.batches import Batches, Pair
 from protocols.search.diagnostics import DIAGNOSTICS
+from protocols.search.engine_options import PLAIN, EngineOptions, compilable
 from protocols.search.method import ARCH, EVALUATION, WEIGHTS, Alphas, Method, Moment
 from protocols.search.recipe import BATCH, RECALIBRATED, Recipe
+from protocols.search.stages import hand_over
 from protocols.training import Labelled, own_chance
 
 Strengths = Sequence[NDArray[np.float64]]
 N_SUMS = 3  # Images, right answers, summed loss.
 RECALIBRATION_BATCHES = 10  # Ours.
+SMALLER_STEPS = "A smaller lr or a clip of gradients may help."
 METHOD = "method"  # The purpose of random numbers that are for no mix.
 
 
@@ -109,14 +112,16 @@ class Search:
         *,
         seed: int,
         diagnostics: Mapping[str, str] | None = None,
+        engine: EngineOptions = PLAIN,
     ) -> None:
         """new_net: makes a supernet on the batches' device, its weights from torch's generator.
 
         It takes settings of the supernet by name, on top of its own, if the method has stages.
         diagnostics: names in `DIAGNOSTICS` -> the half, "train" or "valid", on whose first images
-        they are measured after every epoch.
+        they are measured after every epoch. engine: how it is computed.
         """
         self._new_net, self.space = new_net, space
+        self.engine = engine
         self.method, self.recipe, self.batches = method, recipe, batches
         self.device = batches.images.device
         self.memory: dict[str, Any] = {}
@@ -139,10 +144,17 @@ class Search:
         """The epoch that runs, counted from 0."""
         return len(self.epochs) - 1 if self.epochs else 0
 
+    def stage_of(self, epoch: int) -> tuple[int, int]:
+        """The stage of an epoch, and the epochs that it had before; the last may be longer."""
+        n_stages = self.method.n_stages
+        length = max(self.recipe.epochs // n_stages, 1)
+        stage = min(max(epoch, 0) // length, n_stages - 1)
+        return stage, epoch - stage * length
+
     @property
     def is_learning_arch(self) -> bool:
         """Whether the architecture parameters learn in this epoch."""
-        _, since = self._stage_of(self.epoch)
+        _, since = self.stage_of(self.epoch)
         return self.method.learns_arch and since >= self.recipe.warmup_epochs
 
     @property
@@ -221,10 +233,11 @@ class Search:
         """
         self.net.train()
         if weights is None:
-            logits = self.net(batch.images, mix)
+            logits = self._logits(batch, mix, learns=True)
         else:
             kept = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
-            logits = functional_call(self.net, {**kept, **weights}, (batch.images, mix))
+            images = self.engine.images(batch.images)
+            logits = functional_call(self.net, {**kept, **weights}, (images, mix))
         loss = F.cross_entropy(logits, batch.labels)
         self.counts.image_passes += len(batch)
         self._note(phase, batch, logits, loss)
@@ -252,6 +265,7 @@ class Search:
         Weights that no mix uses stay as they are: they have no decay and no momentum either.
         penalty: is added to the loss.
         """
+        self.engine.check_passes(len(mixes))
         self.weight_optimiser.zero_grad(set_to_none=True)
         for mix in mixes:
             loss = self.loss(batch, mix, phase=WEIGHTS) / len(mixes)
@@ -300,7 +314,7 @@ class Search:
         """A new supernet with weights of its own."""
         changes = self.method.stage_network(self, self._stage)
         with own_chance(seed, self.device):
-            return self._new_net(**changes)
+            return self.engine.placed(self._new_net(**changes))
 
     def strengths(self) -> Strengths:
         """Per learned group (n_rows, n_options): the method's, NaN past a short row."""
@@ -331,7 +345,7 @@ class Search:
         """Percent of one batch under a mix, by the batch's own statistics."""
         kept = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
         self.net.train()
-        right = (self.net(batch.images, mix).argmax(dim=1) == batch.labels).sum()
+        right = (self._logits(batch, mix).argmax(dim=1) == batch.labels).sum()
         for name, buffer in self.net.named_buffers():
             buffer.copy_(kept[name])
         self.counts.evaluated += len(batch)
@@ -350,12 +364,21 @@ class Search:
         right = torch.zeros((), device=self.device)
         n_images = 0
         for batch in islice(self.batches.whole(self.batches.halves.valid), n_batches):
-            right += (self.net(batch.images, mix).argmax(dim=1) == batch.labels).sum()
+            right += (self._logits(batch, mix).argmax(dim=1) == batch.labels).sum()
             n_images += len(batch)
         for name, buffer in self.net.named_buffers():
             buffer.copy_(kept[name])
         self.counts.evaluated += n_images
         return 100 * float(right) / n_images
+
+    def _logits(self, batch: Labelled, mix: Mix, *, learns: bool = False) -> Tensor:
+        """The network's own pass as the options have it; learns: whether it is to learn from."""
+        forward = self.net if self._compiled is None else self._compiled
+        if not learns or not compilable(mix):
+            forward = self.net
+        with self.engine.precision(self.device):
+            logits = forward(self.engine.images(batch.images), mix)
+        return logits.float() if self.engine.autocast else logits
 
     def _recalibrate(self, mix: Mix) -> None:
         """Batch norms keep the mean statistics of some training batches under the mix."""
@@ -366,7 +389,7 @@ class Search:
             norm.momentum = None  # Torch then averages over all batches.
         self.net.train()
         for batch in islice(self.batches.whole(self.batches.halves.train), RECALIBRATION_BATCHES):
-            self.net(batch.images, mix)
+            self._logits(batch, mix)
             self.counts.evaluated += len(batch)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -389,11 +412,13 @@ class Search:
     def run_epoch(self) -> None:
         """One epoch, and its record."""
         started = time.perf_counter()
-        stage, since = self._stage_of(self.epoch)
+        stage, since = self.stage_of(self.epoch)
         if stage != self._stage:
             self.method.end_stage(self, self._stage)
             self._enter_stage(stage)
         n_epochs = self.recipe.epochs // self.method.n_stages
+        if self.method.goes_on:
+            since, n_epochs = self.epoch, self.recipe.epochs
         sums = self._train(self.epoch, self.recipe.lr_at(since, n_epochs))
         self.method.end_epoch(self)
         losses = {phase: held[2] / held[0] for phase, held in sums.items() if held[0]}
@@ -432,7 +457,7 @@ class Search:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes up a search of the same setting and seed."""
-        stage, _ = self._stage_of(len(state["epochs"]) - 2)
+        stage, _ = self.stage_of(len(state["epochs"]) - 2)
         if stage:
             self._enter_stage(stage)
         self.net.load_state_dict(state["net"])
@@ -448,20 +473,19 @@ class Search:
         self.objects, self._n_tuned = {}, 0
         self.epochs = [Epoch.of_state(self.space, held) for held in state["epochs"]]
 
-    def _stage_of(self, epoch: int) -> tuple[int, int]:
-        """The stage of an epoch, and the epochs that it had before; the last may be longer."""
-        n_stages = self.method.n_stages
-        length = max(self.recipe.epochs // n_stages, 1)
-        stage = min(max(epoch, 0) // length, n_stages - 1)
-        return stage, epoch - stage * length
-
     def _enter_stage(self, stage: int) -> None:
-        """New weights and parameters, and optimisers that know nothing."""
+        """New weights and parameters, and optimisers that know nothing, unless it goes on."""
+        before = (self.net, self.weight_optimiser) if stage and self.method.goes_on else None
         self._stage = stage
         names = [f"stage {stage}"] if stage else []
-        self.net = self.fresh_net(int(derive(self.seed, "weights", *names).integers(2**63)))
+        chance = derive(self.seed, "weights", *names)
+        self.net: Supernet = self.fresh_net(int(chance.integers(2**63)))
+        self._compiled = self.engine.compiled(self.net)
         self.weights = dict(self.net.named_parameters())
         self.weight_optimiser = self._new_weight_optimiser()
+        if before is not None:
+            hand_over(*before, self.net, self.weight_optimiser)
+            return
         first = self.method.init(self.space, derive(self.seed, "alphas", *names))
         self.alphas: Alphas = {
             name: [
@@ -495,15 +519,20 @@ class Search:
             group["lr"] = lr
         chance = int(derive(self.seed, "torch", str(epoch)).integers(2**63))
         with own_chance(chance, self.device):
-            for pairs in _blocks(self.batches.pairs(epoch), self.method.block):
+            batches = replace(self.batches, batch_size=self.method.images_a_batch(self))
+            for pairs in _blocks(batches.pairs(epoch), self.method.block):
                 self.method.round(self, pairs)
         sums: dict[str, list[float]] = {name: held.tolist() for name, held in self._sums.items()}
         for phase, (_, _, loss) in sums.items():
             if not np.isfinite(loss):
                 raise HarnessError(
                     f"The loss of {phase} became {loss} in epoch {epoch + 1}.",
-                    "A smaller lr or a clip of gradients may help.",
+                    SMALLER_STEPS,
                 )
+        held = [*self.weights.values(), *self.rows]
+        if not torch.stack([values.isfinite().all() for values in held]).all():
+            # The last step's, which no loss has seen.
+            raise HarnessError(f"Weights became nan or inf in epoch {epoch + 1}.", SMALLER_STEPS)
         return sums
 
     def _new_weight_optimiser(self) -> torch.optim.Optimizer:

@@ -87,8 +87,16 @@ class Method(ABC):
 
     @property
     def n_stages(self) -> int:
-        """Parts of equal length that a run has, each with a new network and new parameters."""
+        """Parts of equal length that a run has, each with a new network."""
         return 1
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a stage goes on with the parameters, weights and rate of the one before.
+
+        Its network may be a wider one, see `protocols.search.stages.hand_over`.
+        """
+        return False
 
     def stage_network(self, search: Search, stage: int) -> Mapping[str, Any]:
         """Settings of the supernet in a stage, counted from 0; they come on top of the run's."""
@@ -110,6 +118,10 @@ class Method(ABC):
         After all learned groups of the space in its order, groups of the method's own may follow.
         """
         return small_normal(space, rng)
+
+    def images_a_batch(self, search: Search) -> int:
+        """Of the batches of the epoch that begins: by default, as the recipe has it."""
+        return search.batches.batch_size
 
     @abstractmethod
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:

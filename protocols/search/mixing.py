@@ -6,7 +6,7 @@ only what the Dirichlet distribution draws is drawn on the device, as it depends
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.arch import SearchSpace
 from protocols.left import Left
-from protocols.nets.mix import Mix, learned, path_mix
+from protocols.nets.mix import Mix, Path, learned, path_mix
 from protocols.search.method import Alphas
 
 OPERATIONS = "op"  # What the names of groups of operations begin with.
@@ -95,11 +95,30 @@ def hard(space: SearchSpace, soft: Alphas) -> Mix:
     return Mix(weights, path, idle=idle)
 
 
-def dirichlet(concentrations: Alphas, rng: np.random.Generator) -> dict[str, list[Tensor]]:
-    """A draw of every row from Dirichlet's distribution, with its pathwise gradient."""
+def dirichlet(
+    concentrations: Alphas, rng: np.random.Generator, path: Path | None = None
+) -> dict[str, list[Tensor]]:
+    """A draw of every row from Dirichlet's distribution, with its pathwise gradient.
+
+    path: the options that the distributions are of; the others weigh 0.
+    """
     device = next(row.device for rows in concentrations.values() for row in rows)
     generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
-    return mapped(concentrations, lambda row: _drawn(row, generator))
+    if path is None:
+        return mapped(concentrations, lambda row: _drawn(row, generator))
+    return {
+        name: [
+            _drawn_of(row, options, generator)
+            for row, options in zip(rows, path[name], strict=True)
+        ]
+        for name, rows in concentrations.items()
+    }
+
+
+def _drawn_of(concentration: Tensor, options: Sequence[int], generator: torch.Generator) -> Tensor:
+    at = torch.tensor(options, device=concentration.device)
+    drawn = _drawn(concentration[at], generator)
+    return torch.zeros_like(concentration).index_copy(0, at, drawn)
 
 
 def _drawn(concentration: Tensor, generator: torch.Generator) -> Tensor:

@@ -48,3 +48,11 @@ class Selector(ABC):
     @abstractmethod
     def select(self, search: Search, rng: np.random.Generator) -> Selected:
         """One architecture of the search's space, after its last epoch."""
+
+
+def padded(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Rows of different lengths as (n_rows, longest), NaN past the end of each."""
+    table = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row)] = row
+    return table

@@ -128,6 +128,13 @@ class Unrolled(Method):
     def n_stages(self) -> int:
         return self._inner.n_stages
 
+    @property
+    def goes_on(self) -> bool:
+        return self._inner.goes_on
+
+    def images_a_batch(self, search: Search) -> int:
+        return self._inner.images_a_batch(search)
+
     def stage_network(self, search: Search, stage: int) -> Mapping[str, Any]:
         return self._inner.stage_network(search, stage)
 

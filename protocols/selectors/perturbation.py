@@ -19,13 +19,16 @@ from harness.arch import SearchSpace
 from harness.errors import HarnessError
 from protocols.left import Left, Place
 from protocols.nets.mix import Fixed
+from protocols.options import require
 from protocols.search.method import EVALUATION, Method
-from protocols.search.selector import Selected, Selector
+from protocols.search.missed import ACCURACY, MAGNITUDE, accuracies_without
+from protocols.search.selector import Selected, Selector, padded
+from protocols.training import own_chance
 
 if TYPE_CHECKING:
     from protocols.search.loop import Search
 
-ACCURACY, MAGNITUDE = "accuracy", "magnitude"
+WATCHING_SEED = 0  # Of what a supernet draws itself, such as the noise of S4.
 
 
 @final
@@ -34,6 +37,9 @@ class Perturbation(Selector):
     """criterion: "accuracy" on the validation half, a proxy's name, or "magnitude", which keeps the
     option with the largest parameter (the paper's PT-Mag). tune_epochs, tune_lr: after every
     decision, with the architecture parameters learning on. batch_size: images for a proxy.
+    n_batches: validation batches that an accuracy is of, the recipe's, 0 for all. watched: whether
+    the accuracy of what is left is recorded too, on all of them, before the first decision and
+    after every one with its tuning; what is selected does not depend on it.
 
     Of equal options the first is kept. Options of a decided row weigh 1.
     """
@@ -43,6 +49,11 @@ class Perturbation(Selector):
     tune_epochs: int = 5
     tune_lr: float = 0.0025  # A tenth of the search's, in the code; a constant there.
     batch_size: int = 64
+    n_batches: int = 0
+    watched: bool = False
+
+    def __post_init__(self) -> None:
+        require(min(self.tune_epochs, self.n_batches) >= 0, "Epochs and batches are 0 or more.")
 
     @property
     def uses(self) -> Sequence[tuple[str, str]]:
@@ -66,6 +77,7 @@ class Perturbation(Selector):
             left.keep(place, usable or left.options(place))
         order: list[tuple[int, int]] = []
         scores: list[NDArray[np.float64]] = []
+        seen = [_accuracy_left(search)] if self.watched else []
         while undecided := left.undecided():
             for place in _next_places(left, undecided, rng):
                 found = self._missed(search, left, place, rng)
@@ -76,10 +88,12 @@ class Perturbation(Selector):
                 scores.append(found)
             if self.tune_epochs and left.undecided():
                 search.tune(self.tune_epochs, self.tune_lr)
-        return Selected(
-            left.arch(search.space),
-            {"decided": np.array(order), "without_option": _padded(scores)},
-        )
+            if self.watched:
+                seen.append(_accuracy_left(search))
+        arrays = {"decided": np.array(order), "without_option": padded(scores)}
+        if self.watched:
+            arrays["accuracy_left"] = np.array(seen)
+        return Selected(left.arch(search.space), arrays)
 
     def _missed(
         self, search: Search, left: Left, place: Place, rng: np.random.Generator
@@ -88,10 +102,10 @@ class Perturbation(Selector):
         options = left.options(place)
         if self.criterion == MAGNITUDE and left.groups[place.group].learned:
             return -search.strengths()[_learned_position(left, place)][place.row][options]
+        if self.criterion in (ACCURACY, MAGNITUDE):
+            return accuracies_without(search, place, options, self.n_batches)
         base = search.mix(EVALUATION)
         mixes = [search.constrained(base, (place, option)) for option in options]
-        if self.criterion in (ACCURACY, MAGNITUDE):
-            return np.array([search.accuracy(mix) for mix in mixes])
         from protocols.probe import score_all  # Only selection by a proxy needs it.
 
         batch = search.batches.drawn(self.batch_size, rng)
@@ -108,6 +122,15 @@ class Perturbation(Selector):
                     f" {scored.reason}"
                 )
         return np.array([scored.value for scored in found])
+
+
+def _accuracy_left(search: Search) -> float:
+    """Percent of the validation half; no random number is taken from what selects."""
+    before = search.noise_state
+    with own_chance(WATCHING_SEED, search.device):
+        accuracy = search.accuracy(search.mix(EVALUATION))
+    search.noise_state = before
+    return accuracy
 
 
 def _next_places(left: Left, undecided: Sequence[Place], rng: np.random.Generator) -> list[Place]:
@@ -133,14 +156,6 @@ def _shape(left: Left, position: int) -> tuple[int, list[int]]:
 
 def _learned_position(left: Left, place: Place) -> int:
     return sum(group.learned for group in left.groups[: place.group])
-
-
-def _padded(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """(n_decisions, n_options), NaN past what was left."""
-    table = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
-    for line, row in zip(table, rows, strict=True):
-        line[: len(row)] = row
-    return table
 
 
 SELECTOR = Perturbation()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from reports import reasons
+from reports.epoch_curves import Panel, epoch_curves_item
+from reports.epoch_quantities import SKIP_SHARE, SPECTRAL_NORM, TRACE, accuracy
 from reports.extremes import extremes_item
 from reports.items import FIGURE, TABLE, Paper, waiting
+from reports.learnt_cells import ONESHOT_CELL, learnt_drawings_item
+from reports.stand_in import StandIn
 from reports.supernet_rows import MINI_ONLY, Searched
 from reports.untrained_rows import best_of_random
 
@@ -66,6 +70,39 @@ SELECTED_NOTE = (
     " all others in table 1.",
 )
 DARTS_SEARCH = "supernet search in the DARTS space"
+DARTS_SPACE, SMALL_DARTS = "published/balenas_darts", "common/darts"
+DARTS, BALENAS = (StandIn(label, DARTS_SPACE, SMALL_DARTS) for label in ("darts", "balenas"))
+IN_DARTS = {"DARTS": DARTS, "BaLeNAS": BALENAS}
+ONESHOT1, SMALL_ONESHOT1 = "published/balenas_oneshot1", "common/oneshot1"
+BY_ORDER = {
+    order: {
+        "DARTS": StandIn(f"space 3, darts{label}", ONESHOT1, SMALL_ONESHOT1),
+        "BaLeNAS": StandIn(f"space 3, balenas{label}", ONESHOT1, SMALL_ONESHOT1),
+    }
+    for order, label in (("First order", ""), ("Second order", ", second order"))
+}
+SPLITS = ("valid", "test")
+FIGURE_1_NOTES = (
+    "The paper draws both errors of an order into one panel, and says that it looks at the cell in"
+    " every iteration; here it is after every epoch.",
+)
+FIGURE_2_NOTES = (
+    "The paper: DARTS is likely to have more than 3 skips of 8 operations, a share of 0.375,"
+    " BaLeNAS generally fewer than 2, 0.25.",
+)
+FIGURE_3_NOTES = (
+    "The paper does not say which norm of the Hessian of the validation loss it shows, on how many"
+    " images, or at which draw. Here it is at the mean of the architecture parameters, on the first"
+    " batch of the validation half: the largest eigenvalue in size, which is the spectral norm, and"
+    " the trace, of which the paper's equation 19 says that BaLeNAS controls it.",
+    "The small searches estimate the trace from 12 products of the Hessian with random signs, the"
+    " same ones after every epoch, since the exact one takes as many as there are parameters, 224.",
+)
+FIGURE_5_NOTES = (
+    "The paper searches with 5 seeds and shows the cells that trained best. It says that BaLeNAS"
+    ' tends to "shallow" cells and that BaLeNAS-TF finds "deeper" ones. Its caption calls the two'
+    " BaLeNAS and BaLeNAS without regularizations, its text BaLeNAS and BaLeNAS-TF.",
+)
 
 PAPER = Paper(
     "balenas",
@@ -113,26 +150,35 @@ PAPER = Paper(
             searches=TABLE_5_SEARCHES,
             unproven=MINI_ONLY,
         ),
-        waiting(
+        epoch_curves_item(
             "balenas:F1",
             "Validation and test error during search on NAS-Bench-1Shot1, space 3",
-            FIGURE,
-            "supernet search on NAS-Bench-1Shot1, NAS-Bench-101",
-            reasons.ONESHOT1,
+            [
+                Panel(order, accuracy(split, error=True), "oneshot1-3", searches)
+                for order, searches in BY_ORDER.items()
+                for split in SPLITS
+            ],
+            caption="Errors of the cells of DARTS and BaLeNAS after every epoch of the search, by"
+            " the gradient of first and of second order.",
+            footnotes=FIGURE_1_NOTES,
+            panels_a_row=2,
+            cells=ONESHOT_CELL,
         ),
-        waiting(
+        epoch_curves_item(
             "balenas:F2",
             "Share of skip connections in the normal cell during search",
-            FIGURE,
-            DARTS_SEARCH,
-            reasons.SEARCH,
+            [Panel("DARTS space", SKIP_SHARE, "darts", IN_DARTS)],
+            caption="Share of skip connections among the 8 operations of the normal cell after"
+            " every epoch of the search.",
+            footnotes=FIGURE_2_NOTES,
         ),
-        waiting(
+        epoch_curves_item(
             "balenas:F3",
             "Norm of the Hessian during search",
-            FIGURE,
-            DARTS_SEARCH,
-            reasons.SEARCH,
+            [Panel("DARTS space", norm, "darts", IN_DARTS) for norm in (SPECTRAL_NORM, TRACE)],
+            caption="Curvature of the validation loss with respect to the architecture parameters"
+            " after every epoch of the search.",
+            footnotes=FIGURE_3_NOTES,
         ),
         waiting(
             "balenas:F4",
@@ -141,6 +187,11 @@ PAPER = Paper(
             "nothing",
             reasons.ILLUSTRATION,
         ),
-        waiting("balenas:F5", "Cells found", FIGURE, DARTS_SEARCH, reasons.SEARCH),
+        learnt_drawings_item(
+            "balenas:F5",
+            "Cells found",
+            {"BaLeNAS": BALENAS, "BaLeNAS-TF": StandIn("balenas-tf", DARTS_SPACE, SMALL_DARTS)},
+            FIGURE_5_NOTES,
+        ),
     ),
 )

@@ -55,6 +55,16 @@ def test_the_impossible_is_a_record_with_a_reason(small):
     assert "12 cells; 200" in skipped.reason
 
 
+def test_runs_can_be_left_out_unless_they_are_kept(small):
+    (kept,) = engine.run_all([sotl()])
+    again, left = engine.run_all([sotl(), sotl(seed=1)], leave_out=lambda spec: "not today")
+
+    assert again.status == "done"
+    assert (left.status, left.reason) == ("skipped", "not today")
+    assert record.keys() == [kept.key]
+    assert engine.run_all([sotl(seed=1)])[0].status == "done"
+
+
 def test_a_failure_is_a_record_and_the_suite_goes_on(small):
     failed, done = engine.run_all([sotl(score="sotl:cifar10/train/4", table_seed=999), sotl()])
 

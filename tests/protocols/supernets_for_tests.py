@@ -10,6 +10,7 @@ from protocols.images.on_device import DeviceImages
 from protocols.nets.mix import Supernet, learned
 from protocols.nets.supernets import supernet
 from protocols.search.batches import Batches, halves
+from protocols.search.engine_options import PLAIN
 from protocols.search.loop import Search
 from protocols.search.method import Method
 from protocols.search.recipe import Recipe
@@ -25,6 +26,7 @@ SMALL_SELECTIONS = {
     "argmax": {},
     "best_of_n": {"n": 3, "n_batches": 1},
     "best_of_proxy": {"n": 2, "batch_size": 4},
+    "discretisation": {"n_rows": 1, "tune_epochs": 0},
     "evolution": {"population": 4, "n_generations": 2, "n_best": 2, "n_batches": 1},
     "perturbation": {"tune_epochs": 0},
 }
@@ -80,18 +82,25 @@ def batches(batch_size=8, seed=0, n_images=64):
     return Batches(DeviceImages(images, "cpu"), halves(images), batch_size, seed)
 
 
-def linear_search(method, *, seed=0, batch_size=8, name="nb201", **recipe):
+def linear_search(method, *, seed=0, batch_size=8, name="nb201", engine=PLAIN, **recipe):
     values = {"epochs": 2, "batch_size": batch_size, **recipe}
     return Search(
-        space(name), lambda: Linear(name), method, Recipe(**values), batches(batch_size), seed=seed
+        space(name),
+        lambda: Linear(name),
+        method,
+        Recipe(**values),
+        batches(batch_size),
+        seed=seed,
+        engine=engine,
     )
 
 
-def tiny_search(name, method, *, seed=0, diagnostics=None, **recipe):
+def tiny_search(name, method, *, seed=0, diagnostics=None, network=None, engine=PLAIN, **recipe):
     values = {"epochs": 2, "batch_size": 16, **recipe}
 
     def new_net(**changes):
-        settings = {**TINY[name.replace("darts-s1", "darts")], **method.network, **changes}
+        tiny = TINY.get(name, TINY["darts"])
+        settings = {**tiny, **method.network, **(network or {}), **changes}
         return supernet(name, n_classes=N_CLASSES, n_in=3, **settings)
 
     return Search(
@@ -102,4 +111,5 @@ def tiny_search(name, method, *, seed=0, diagnostics=None, **recipe):
         batches(values["batch_size"]),
         seed=seed,
         diagnostics=diagnostics,
+        engine=engine,
     )

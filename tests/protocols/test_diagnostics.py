@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from supernets_for_tests import linear_search, tiny_search
 from torch.func import hessian
 
-from protocols.left import Place
+from protocols.left import Left, Place
 from protocols.methods.darts import Darts
 from protocols.methods.fixed_alpha import FixedAlpha
 from protocols.nets.mix import softmax_mix
@@ -43,6 +43,35 @@ def test_eigenvalue_and_trace_are_those_of_the_explicit_hessian(search):
     assert found.trace() == pytest.approx(np.trace(expected), rel=1e-3, abs=1e-6)
     vector = np.random.default_rng(0).standard_normal(30)
     assert np.allclose(expected @ vector, found.times(vector), rtol=1e-3, atol=1e-6)
+
+
+def test_the_estimate_of_a_trace_is_as_far_off_as_it_may_be(search):
+    batch = next(search.batches.pairs(0)).valid
+    expected = explicit(search, batch)
+    off_diagonal = np.linalg.norm(expected - np.diag(np.diag(expected)))
+    n_probes = 200
+
+    found = ArchHessian(search, batch).trace_estimate(np.random.default_rng(0), n_probes)
+
+    deviation = (2 / n_probes) ** 0.5 * off_diagonal
+    assert abs(found - np.trace(expected)) < 4 * deviation
+    assert deviation < 0.2 * np.abs(np.linalg.eigvalsh(expected)).sum()
+
+
+def test_the_estimate_of_a_trace_is_exact_for_a_diagonal(search, monkeypatch):
+    found = ArchHessian(search, next(search.batches.pairs(0)).valid)
+    diagonal = np.arange(30.0) - 7
+    monkeypatch.setattr(ArchHessian, "times", lambda self, vector: diagonal * vector)
+
+    assert found.trace_estimate(np.random.default_rng(0), 1) == pytest.approx(diagonal.sum())
+
+
+def test_a_dominant_eigenvalue_takes_few_products(search):
+    found = ArchHessian(search, next(search.batches.pairs(0)).valid)
+    found.dominant_eigenvalue()
+
+    n_images = len(next(search.batches.pairs(0)).valid)
+    assert search.counts.diagnostic_passes <= 20 * n_images
 
 
 def test_a_diagnosis_changes_nothing_of_the_search():
@@ -93,3 +122,19 @@ def test_discretised_accuracies_measure_every_option_and_restore():
     assert search.left is None
     assert all(torch.equal(held, search.net.state_dict()[name]) for name, held in state.items())
     assert all(torch.equal(a, b) for a, b in zip(rows, search.rows, strict=True))
+
+
+def test_only_what_is_left_of_a_row_is_discretised():
+    search = linear_search(Darts())
+    search.left = Left(search.space.groups)
+    search.left.keep(Place(0, 2), [1, 3])
+    search.left.keep(Place(0, 4), [2])
+    taken = []
+    search.accuracy = lambda mix: taken.append(mix.taken(search.space.groups[0])) or 50.0
+
+    found = discretised_accuracies(search, Place(0, 2), n_epochs=0, lr=0.01)
+
+    assert np.isnan(found).tolist() == [True, False, True, False, True]
+    assert [rows[2] for rows in taken] == [(1,), (3,)]
+    assert [rows[4] for rows in taken] == [(2,), (2,)]
+    assert search.left.options(Place(0, 2)) == [1, 3]

@@ -53,17 +53,15 @@ def test_image_passes_are_those_that_were_made(name):
     assert search.counts.image_passes + search.counts.evaluated == search.net.n_images
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_resumed_search_is_the_uninterrupted_one(name):
-    whole = linear_search(method(name), epochs=3)
+def assert_resumes(new_search, n_epochs=1):
+    """A search that is taken up after some epochs ends as one that was not interrupted."""
+    whole, first, second = new_search(), new_search(), new_search()
     whole.run()
-    first = linear_search(method(name), epochs=3)
-    first.run_epoch()
+    first.run(n_epochs)
     kept = io.BytesIO()
     torch.save(first.state(), kept)
     kept.seek(0)
 
-    second = linear_search(method(name), epochs=3)
     second.load(torch.load(kept, weights_only=True))
     second.run()
 
@@ -73,6 +71,47 @@ def test_a_resumed_search_is_the_uninterrupted_one(name):
     assert whole.counts == second.counts
     assert [epoch.losses for epoch in whole.epochs] == [epoch.losses for epoch in second.epochs]
     assert [epoch.arch for epoch in whole.epochs] == [epoch.arch for epoch in second.epochs]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_resumed_search_is_the_uninterrupted_one(name):
+    assert_resumes(lambda: linear_search(method(name), epochs=3))
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("drnas", {"progressive": True}),
+        ("pdarts", {"first_dropout": 0.1, "second_dropout": 0.4, "third_dropout": 0.7}),
+        ("sgas", {"batch_growth": 8}),
+    ],
+)
+def test_what_stages_and_decisions_change_is_there_after_a_stop(name, options, n_epochs):
+    varied = replace(method(name), **options)
+    assert_resumes(lambda: tiny_search("nb201", varied, epochs=4, batch_size=8), n_epochs)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_batches_grow_with_every_decision_and_count_as_they_are(every):
+    varied = replace(method("sgas"), every=every, batch_growth=4)
+    search = linear_search(varied, epochs=8)
+    search.net.n_images, sizes = 0, {}
+    step_weights = search.step_weights
+    search.step_weights = lambda batch, mixes: (
+        sizes.setdefault(search.epoch, []).append(len(batch)),
+        step_weights(batch, mixes),
+    )
+
+    search.run()
+
+    # Of 32 images as many whole batches as there are. Six edges are decided one after the other.
+    n_decided = [min((epoch + every - 1) // every, 6) for epoch in range(8)]
+    expected = [8 + 4 * n for n in n_decided]
+    assert list(sizes.values()) == [[size] * (32 // size) for size in expected]
+    assert search.counts.image_passes == sum(2 * size * (32 // size) for size in expected)
+    assert search.counts.image_passes == search.net.n_images
+    assert search.counts.arch_steps == sum(32 // size for size in expected)
 
 
 def test_seeds_differ_and_repeat():

@@ -27,13 +27,15 @@ from protocols.methods.random_nas import RandomNas
 from protocols.methods.sdarts_rs import SdartsRs, normalised
 from protocols.methods.sgas import Sgas, certainty, scaled
 from protocols.nets.mix import Mix, MixedOp, learned, softmax_mix
+from protocols.nets.ops import darts_op
 from protocols.nets.supernets import supernet
 from protocols.options import configured
 from protocols.search.hypergradients import second_order
 from protocols.search.inner_steps import InnerSteps
 from protocols.search.learnt import draw_categorical, most_probable
-from protocols.search.method import ARCH, WEIGHTS, Moment
+from protocols.search.method import ARCH, EVALUATION, WEIGHTS, Moment
 from protocols.search.mixing import dirichlet
+from protocols.search.stages import hand_over
 from protocols.search.unrolled import Unrolled
 from protocols.selectors.argmax import Argmax
 
@@ -282,6 +284,24 @@ def test_the_gradient_through_dirichlet_draws_is_that_of_their_mean():
 
     # d (a_0 / sum a) / da, by hand.
     assert torch.allclose(torch.tensor([7 / 64, -1 / 64, -1 / 64]), found, atol=0.01)
+
+
+def test_dirichlet_draws_of_some_options_are_those_of_a_row_without_the_others():
+    row = torch.tensor([1.0, 4.0, 2.0, 5.0], requires_grad=True)
+    short = torch.tensor([1.0, 2.0, 5.0], requires_grad=True)
+    path = {"op": [(0, 2, 3)]}
+
+    (found,) = dirichlet({"op": [row]}, np.random.default_rng(0), path)["op"]
+    (expected,) = dirichlet({"op": [short]}, np.random.default_rng(0))["op"]
+
+    slopes = (
+        torch.autograd.grad(draw[0], held) for draw, held in ((found, row), (expected, short))
+    )
+    (whole,), (of_short,) = slopes
+    for some, all_of_them in ((expected, found), (of_short, whole)):
+        assert torch.equal(some, all_of_them[[0, 2, 3]])
+        assert all_of_them[1] == 0
+    assert (of_short != 0).all()
 
 
 def test_drnas_concentrations_and_divergence_by_hand():
@@ -545,6 +565,43 @@ def test_sgas_decides_the_surest_of_the_important_edges():
     assert search.arch().code[2] == 3
 
 
+def sgas_of_parameters(**options):
+    """SGAS that has decided its first edge, by parameters that favour the first option."""
+    search = linear_search(Sgas(first=0, every=1, **options), epochs=8)
+    with torch.no_grad():
+        for edge, row in enumerate(search.rows):
+            row.copy_(torch.tensor([0.0, 2.0 + edge, 0.0, 0.0, 0.0]))
+    asked = []
+
+    def accuracy(mix, n_batches=None):
+        taken = mix.taken(search.space.groups[0])
+        asked.append((taken, n_batches))
+        return 90.0 if all(3 in row for row in taken) else 80.0  # The supernet misses option 3.
+
+    search.accuracy = accuracy
+    search.method.end_epoch(search)
+    (decided,) = {Place(0, row) for row in range(6)} - set(search.left.undecided())
+    return search, decided, asked
+
+
+def test_sgas_may_keep_what_the_supernet_misses_most_on_the_edge_that_it_takes_anyway():
+    by_magnitude, first, _ = sgas_of_parameters()
+    search, decided, asked = sgas_of_parameters(criterion="accuracy", n_batches=2)
+
+    assert decided == first
+    assert by_magnitude.left.options(first) == [1]
+    assert search.left.options(first) == [3]
+    # Each of the four operations besides none was left out once, alone.
+    gone = [
+        (row, set(range(5)) - set(taken[row]))
+        for taken, _ in asked
+        for row in range(6)
+        if len(taken[row]) < 5
+    ]
+    assert gone == [(first.row, {option}) for option in (1, 2, 3, 4)]
+    assert {n_batches for _, n_batches in asked} == {2}
+
+
 def test_certainty_and_scaling_by_hand():
     assert certainty(np.array([1.0, 1.0])) == pytest.approx(0.0)
     assert certainty(np.array([3.0, 1.0])) == pytest.approx(
@@ -746,6 +803,134 @@ def test_stages_start_anew_with_networks_of_their_own():
     assert [len(search.left.options(Place(0, row))) for row in range(14)] == [3] * 14
 
 
+def test_progressive_drnas_goes_on_with_what_is_left():
+    method = DrNas(progressive=True)
+    search = tiny_search(
+        "nb201", method, epochs=5, warmup_epochs=1, lr=0.4, lr_min=0.0, arch_lr=0.1
+    )
+    before, after, partial, rates, learning = [], [], [], [], []
+    train = search._train
+
+    def held():
+        kernel = search.net.stem[0].weight
+        momentum = search.weight_optimiser.state[kernel].get("momentum_buffer", torch.zeros(0))
+        return [values.detach().clone() for values in (*search.rows, kernel, momentum)]
+
+    def seen(epoch, lr):
+        before.append(held())
+        partial.append(search.net.cells[0].edges[0].partial)
+        rates.append(lr)
+        learning.append(search.is_learning_arch)
+        sums = train(epoch, lr)
+        after.append(held())
+        return sums
+
+    search._train = seen
+
+    search.run()
+
+    assert partial == [4, 4, 2, 2, 2]
+    assert rates == pytest.approx([0.2 * (1 + np.cos(np.pi * epoch / 5)) for epoch in range(5)])
+    assert learning == [False, True, False, True, True]
+    assert torch.equal(flat(after[1]), flat(before[2]))
+    for row, beta in enumerate(after[1][:6]):
+        assert search.left.options(Place(0, row)) == sorted(beta.topk(3).indices.tolist())
+    kept = torch.as_tensor(search.left.kept()[0])
+    weights = torch.stack(list(search.mix(WEIGHTS).weights["op"]))
+    assert torch.equal(weights > 0, kept)
+    assert torch.allclose(weights.sum(dim=1), torch.ones(6))
+    strengths = torch.stack([row.detach() for row in search.rows]).exp() * kept
+    expected = strengths / strengths.sum(dim=1, keepdim=True)
+    assert np.allclose(expected.numpy(), search.strengths()[0])
+
+
+def test_what_is_gone_learns_nothing_and_is_not_drawn():
+    search = tiny_search("nb201", DrNas(progressive=True, kl=1.0))
+    search.left = Left(search.space.groups)
+    for row in range(6):
+        search.left.keep(Place(0, row), [1, 3])
+    before = [row.detach().clone() for row in search.rows]
+
+    search.method.arch_step(search, first_pair(search))
+
+    moved = torch.stack([old != new for old, new in zip(before, search.rows, strict=True)])
+    assert torch.equal(moved, torch.tensor([False, True, False, True, False]).expand(6, 5))
+    drawn = search.method.draw(search, np.random.default_rng(0), 50)
+    assert {option for arch in drawn for option in arch.code} == {1, 3}
+
+
+def test_a_progressive_search_keeps_four_of_seven_operations_of_darts_cells():
+    # 1 of 6 channels in the first stage and 1 of 4 in the second, as in the published search.
+    method = DrNas(progressive=True, partial=6, second_partial=4)
+    search = tiny_search("darts-no-none", method, batch_size=32, network={"channels": 12})
+
+    search.run()
+
+    assert [len(search.left.options(place)) for place in search.left.places()][:28] == [4] * 28
+    assert search.net.cells[0].edges[0].partial == 4
+    assert torch.isfinite(flat(search.rows)).all()
+
+
+def test_wider_weights_and_momentum_repeat_the_narrow_ones():
+    narrow, wide = nn.Conv2d(2, 2, 1, bias=False), nn.Conv2d(3, 4, 1, bias=False)
+    known, new = (torch.optim.SGD(conv.parameters(), 0.1, 0.9) for conv in (narrow, wide))
+    narrow(torch.rand(1, 2, 1, 1)).sum().backward()
+    known.step()
+
+    hand_over(narrow, known, wide, new)
+
+    for old, found in (
+        (narrow.weight, wide.weight),
+        (known.state[narrow.weight]["momentum_buffer"], new.state[wide.weight]["momentum_buffer"]),
+    ):
+        expected = [[old[i % 2, j % 2].item() for j in range(3)] for i in range(4)]
+        assert found[..., 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("op", ["sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "avg_pool_3x3"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_wider_operation_gives_of_the_same_channels_twice_the_same_twice(op, stride):
+    torch.manual_seed(0)
+    narrow, wide = (
+        darts_op(op, width, stride, affine=False, pool_norm=True).double() for width in (3, 6)
+    )
+    for norm in (*narrow.modules(), *wide.modules()):
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.eps = 1e-12
+    optimisers = [torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1) for _ in range(2)]
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+
+    hand_over(narrow, optimisers[0], wide, optimisers[1])
+
+    # Sums over twice as many inputs are twice as large, which the batch norms take back.
+    assert torch.allclose(narrow(x).repeat(1, 2, 1, 1), wide(x.repeat(1, 2, 1, 1)))
+
+
+def test_the_dropout_of_pdarts_falls_twice_in_every_stage():
+    method = PDarts(first_dropout=0.1, second_dropout=0.4, third_dropout=0.7)
+    search = linear_search(method, epochs=75, warmup_epochs=10)
+
+    def dropout(epoch, phase=WEIGHTS):
+        at = Moment(phase, epoch, 75)
+        return method.mix(search, search.alphas, at, np.random.default_rng(0)).skip_dropout
+
+    # On a line over ten epochs of 25, then by exp(-0.2) an epoch.
+    expected = {
+        0: 0.1 * 24 / 25,
+        9: 0.1 * 15 / 25,
+        10: 0.1,
+        24: 0.1 * np.exp(-2.8),
+        25: 0.4 * 24 / 25,
+        60: 0.7,
+    }
+    assert {epoch: dropout(epoch).rate for epoch in expected} == pytest.approx(expected)
+    assert dropout(60, ARCH) == dropout(60)
+    assert dropout(60, EVALUATION) is None
+    drawn = {search.mix(WEIGHTS).skip_dropout.seed for _ in range(5)}
+    assert len(drawn) == 5
+    assert PDarts().mix(search, search.alphas, Moment(ARCH, 0, 75), None).skip_dropout is None
+
+
 def test_at_most_so_many_skips_are_selected():
     search = tiny_search("darts", Darts())
     names = search.space.groups[0].options[0]
@@ -781,6 +966,11 @@ def test_at_most_so_many_skips_are_selected():
         ("sovl", {"steps": 0}),
         ("sovl", {"exact": True}),
         ("sgas", {"every": 0}),
+        ("sgas", {"batch_growth": -1}),
+        ("sgas", {"criterion": "synflow"}),
+        ("sgas", {"n_batches": -1}),
+        ("drnas", {"kept": 0.0}),
+        ("pdarts", {"third_dropout": 1.0}),
         ("reptile", {"n_inner": 0}),
     ],
 )

@@ -8,19 +8,23 @@ import torch
 from supernets_for_tests import METHODS, SMALL_OPTIONS, SMALL_SELECTIONS, linear_search, tiny_search
 
 from harness import registry
+from harness.errors import InvalidSpec
 from harness.spaces import space
 from protocols.left import Left, Place
 from protocols.methods.balenas import BaLeNas
 from protocols.methods.darts import Darts
+from protocols.methods.drnas import DrNas
 from protocols.methods.fixed_alpha import FixedAlpha
 from protocols.methods.gdas import Gdas
 from protocols.methods.random_nas import RandomNas
+from protocols.methods.sgas import Sgas
 from protocols.nets.mix import path_mix
 from protocols.search.method import EVALUATION
 from protocols.search.selector import Selector
 from protocols.selectors.argmax import Argmax
 from protocols.selectors.best_of_n import BestOfN
 from protocols.selectors.best_of_proxy import BestOfProxy
+from protocols.selectors.discretisation import Discretisation
 from protocols.selectors.evolution import Evolution, crossed
 from protocols.selectors.perturbation import Perturbation
 
@@ -114,6 +118,120 @@ def test_both_kinds_of_darts_cells_are_decided_side_by_side_and_inputs_last(name
     assert [group.take for group in groups] == [1] * n_open + [2] * 6
     for (one, _), (other, _) in zip(order[:28:2], order[1:28:2], strict=True):
         assert sorted((one, other)) == [0, 1]
+
+
+def test_what_is_watched_is_the_supernet_that_is_left():
+    search = planted(Darts())
+    asked = Perturbation(criterion="magnitude", tune_epochs=0, watched=True)
+
+    found = asked.select(search, rng())
+
+    # Every row that is decided for another option costs a sixth.
+    wrong = [found.arch.code[row] != PLANTED[row] for _, row in found.arrays["decided"]]
+    expected = [100 * (6 - sum(wrong[:n])) / 6 for n in range(7)]
+    assert 0 < sum(wrong)
+    assert found.arrays["accuracy_left"].tolist() == pytest.approx(expected)
+
+
+def test_watching_changes_nothing_of_what_is_selected():
+    found, n_measured = {}, {}
+    for watched in (False, True):
+        search, measured = linear_search(DrNas()), []  # It draws every mix.
+
+        def accuracy(mix, n_batches=None, measured=measured):
+            measured.append(n_batches)
+            drawn = sum(float((row**2).sum()) for row in mix.weights["op"])
+            return drawn + float(torch.rand(()))  # As a supernet with noise in it.
+
+        search.accuracy = accuracy
+        torch.manual_seed(0)
+        rule = Perturbation(tune_epochs=1, n_batches=1, watched=watched)
+        found[watched], n_measured[watched] = rule.select(search, rng()), len(measured)
+
+    assert found[True].arch == found[False].arch
+    for array in ("decided", "without_option"):
+        assert np.array_equal(found[False].arrays[array], found[True].arrays[array])
+    assert set(found[True].arrays) - set(found[False].arrays) == {"accuracy_left"}
+    assert n_measured == {False: 30, True: 30 + 7}
+    assert measured[0] is None
+
+
+def test_perturbation_may_measure_on_some_batches():
+    search = planted(FixedAlpha())
+    batches = []
+    whole = search.accuracy
+    search.accuracy = lambda mix, n=None: batches.append(n) or whole(mix)
+
+    found = Perturbation(tune_epochs=0, n_batches=3).select(search, rng())
+
+    assert found.arch.code == PLANTED
+    assert batches == [3] * 30
+
+
+def test_discretisation_keeps_what_the_supernet_can_do_with_alone():
+    search = planted(Darts())
+
+    found = Discretisation(tune_epochs=1).select(search, rng())
+
+    # A row of one option has 5 planted ones beside it, and its own where it is that.
+    expected = [[100 * (5 + (o == p)) / 6 for o in range(5)] for p in PLANTED]
+    assert found.arch.code == PLANTED
+    assert found.arrays["discretised_accuracy"] == pytest.approx(np.array(expected))
+    assert found.arrays["probed"].tolist() == [[0, row] for row in range(6)]
+    assert np.array_equal(search.strengths()[0], found.arrays["probed_strength"])
+    assert search.left is None
+    assert search.counts.weight_steps == 6 * 5 * search.batches.n_steps
+
+
+def test_rows_that_are_not_probed_go_by_their_parameters():
+    search = planted(Darts())
+    by_parameters = search.arch().code
+
+    some = Discretisation(n_rows=3, tune_epochs=0).select(search, rng())
+    one = Discretisation(n_rows=1, tune_epochs=0).select(search, rng())
+
+    probed = some.arrays["probed"][:, 1].tolist()
+    assert len(set(probed)) == 3
+    assert one.arrays["probed"].tolist() == some.arrays["probed"][:1].tolist()
+    assert some.arch.code == tuple(
+        PLANTED[row] if row in probed else by_parameters[row] for row in range(6)
+    )
+    assert some.arch.code != by_parameters
+
+
+def test_discretisation_never_makes_an_edge_none_and_inputs_go_by_parameters():
+    search = linear_search(Darts(), name="darts")
+    search.net.without = frozenset({"none"})
+    search.accuracy = lambda mix: 50.0 + sum(map(sum, mix.taken(search.space.groups[0]))) % 7
+
+    found = Discretisation(n_rows=2, group="op_normal", tune_epochs=0).select(search, rng())
+
+    assert set(found.arrays["probed"][:, 0]) == {0}
+    accuracies = found.arrays["discretised_accuracy"]
+    names = search.space.groups[0].options[0]
+    assert np.isnan(accuracies[:, names.index("none")]).all()
+    assert np.isfinite(np.delete(accuracies, names.index("none"), axis=1)).all()
+    strengths = [block.copy() for block in search.strengths()]
+    for (_, row), of_row in zip(found.arrays["probed"], accuracies, strict=True):
+        kept = int(np.nanargmax(of_row))
+        strengths[0][row] = np.where(np.arange(8) == kept, strengths[0][row], 0.0)
+    assert found.arch == search.space.discretise(strengths)
+
+
+def test_discretisation_says_why_it_cannot():
+    nb201 = space("nb201")
+
+    assert "trains single paths" in Discretisation().skip(Gdas(), nb201)
+    assert "decides rows itself" in Discretisation().skip(Sgas(), nb201)
+    assert "FixedAlpha learns no" in Discretisation().skip(FixedAlpha(), nb201)
+    assert "no group op_normal" in Discretisation(group="op_normal").skip(Darts(), nb201)
+    assert Discretisation(group="op").skip(Darts(), nb201) is None
+    for wrong in ({"n_rows": -1}, {"tune_epochs": -1}):
+        with pytest.raises(InvalidSpec):
+            Discretisation(**wrong)
+    for wrong in ({"n_batches": -1}, {"tune_epochs": -1}):
+        with pytest.raises(InvalidSpec):
+            Perturbation(**wrong)
 
 
 def test_best_of_n_keeps_the_draw_that_the_supernet_finds_best():

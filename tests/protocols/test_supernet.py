@@ -136,6 +136,9 @@ def test_a_search_that_is_stopped_early_is_the_first_part_of_the_whole_one(home,
     assert early.result["track"] == whole.result["track"][:2]
     assert early.result["arch"] == whole.result["track"][1]["arch"]
     assert np.array_equal(early.array("strengths_op"), whole.array("strengths_op")[:2])
+    execute(spec(seed=1, selector="perturbation", selection={"tune_epochs": 0}))
+    execute(spec(seed=1, stop=1, selector="perturbation", selection={"tune_epochs": 0}))
+    assert epochs == [0]  # Both are kept.
     with pytest.raises(InvalidSpec, match="stop is an epoch of 2, not 3"):
         execute(spec(stop=3))
 
@@ -150,6 +153,32 @@ def test_a_kept_search_that_cannot_be_read_is_named(home):
     assert failed.status == FAILED
     assert kept.name in failed.reason
     assert "Remove it" in failed.reason
+
+
+def test_a_record_holds_what_its_selector_measured(home):
+    probed = execute(spec(selector="discretisation", selection={"n_rows": 2, "tune_epochs": 0}))
+    watched = execute(spec(selector="perturbation", selection={"tune_epochs": 0, "watched": True}))
+
+    assert (probed.status, watched.status) == (DONE, DONE)
+    code = load("mini201").space.parse(probed.result["arch"]).code
+    accuracies = probed.array("discretised_accuracy")
+    assert accuracies.shape == (2, 5)
+    for (_, row), of_row, own in zip(
+        probed.array("probed"), accuracies, probed.array("probed_strength"), strict=True
+    ):
+        assert code[row] == of_row.argmax()
+        assert own.tolist() == probed.array("strengths_op")[-1, row].tolist()
+    assert watched.array("accuracy_left").shape == (7,)
+    # Five options of six rows, and seven times what is left, on 1,000 images each.
+    assert watched.result["counts"]["evaluated"] == (30 + 7) * 1000
+
+
+def test_what_a_method_measures_to_decide_is_counted(home):
+    record = execute(spec("sgas", first=0, every=1, criterion="accuracy", n_batches=1))
+
+    assert record.status == DONE, record.reason
+    # After each of two epochs, four operations beside none on one batch of 200.
+    assert record.result["counts"]["evaluated"] == 2 * 4 * 200
 
 
 def test_the_same_seed_in_another_process_gives_the_same_bits(home):

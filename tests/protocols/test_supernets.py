@@ -20,6 +20,7 @@ from harness.spaces.nb201 import TASKS, network_cost
 from protocols.nets import darts, nb101, nb201
 from protocols.nets.darts_supernet import DartsSupernet
 from protocols.nets.mix import (
+    Dropout,
     Fixed,
     Mix,
     MixedOp,
@@ -34,7 +35,7 @@ from protocols.nets.mix import (
 )
 from protocols.nets.nb201_supernet import MixedCell as NB201Cell
 from protocols.nets.oneshot1_supernet import MixedCell as OneShotCell
-from protocols.nets.ops import Zero
+from protocols.nets.ops import Zero, darts_op
 from protocols.nets.supernets import has_supernet, supernet
 
 SPACES = (
@@ -470,6 +471,44 @@ def test_uniform_weights_add_up_to_one_over_what_is_left():
     expected = [1 / 2, 1, 1 / 3, 1 / 5, 1, 1]
     assert expected == pytest.approx([row[0].item() for row in weights])
     assert torch.allclose(softmax[0], uniform(space("nb201")).weights["op"][0])
+
+
+def test_dropout_is_of_identities_alone_and_keeps_their_mean():
+    mixed = MixedOp([nn.Identity(), nn.Tanh()])
+    x, half = torch.ones(100, 1, 10, 10), torch.tensor(0.5)
+    drop = Dropout(0.25, seed=1).on(x.device)
+
+    skip, tanh = mixed(x, [(0, None)], drop), mixed(x, [(1, half)], drop)
+
+    assert skip.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    # Four deviations of a share of 10,000.
+    assert (skip == 0).double().mean().item() == pytest.approx(0.25, abs=0.0174)
+    assert torch.equal(tanh, 0.5 * x.tanh())
+    assert not torch.equal(skip, mixed(x, [(0, None)], drop))  # Another edge.
+
+
+def test_skips_that_halve_are_not_dropped():
+    op = darts_op("skip_connect", 4, 2)
+    mixed = MixedOp([op], stride=2)
+    x = images(2)[:, :1].expand(-1, 4, -1, -1).float()
+    drop = Dropout(0.9, seed=0).on(x.device)
+
+    assert torch.equal(mixed(x, [(0, None)], drop), op(x))
+
+
+@pytest.mark.parametrize("name", ["nb201", "darts"])
+def test_passes_under_one_mix_drop_the_same(name):
+    net, x = tiny(name, track_running_stats=False), images()
+    mix = uniform(net.space, dtype=torch.float64)
+    first, again, other = (
+        net(x, replace(mix, skip_dropout=Dropout(0.5, seed), wide=wide))
+        for seed, wide in ((0, False), (0, True), (1, False))
+    )
+
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+    assert not torch.allclose(first, net(x, mix))
+    assert torch.allclose(net(x, mix), net(x, replace(mix, skip_dropout=Dropout(0.0, 0))))
 
 
 def test_none_is_zero_and_so_is_its_gradient():

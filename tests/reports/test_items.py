@@ -38,6 +38,7 @@ MADE = {
     "balenas:T4",
     "balenas:T5",
     "darts_pt:T4",
+    *(f"darts_pt:F{number}" for number in range(1, 25)),
     "freedarts:T1",
     "freedarts:T2",
     "freedarts:T3",
@@ -54,6 +55,19 @@ MADE = {
     "sotl_thesis:F4.5",
     "sotl_thesis:T4.5",
     "sotl_thesis:T4.6",
+    "balenas:F1",
+    "balenas:F2",
+    "balenas:F3",
+    "balenas:F5",
+    "sotl_thesis:T4.7",
+    "sotl_thesis:TB.1",
+    "sotl_thesis:F4.10",
+    "sotl_thesis:F4.11",
+    "sotl_thesis:F4.12",
+    "sotl_thesis:F4.13",
+    "sotl_thesis:F4.14",
+    "sotl_thesis:F4.15",
+    "sotl_thesis:F4.16",
 }
 
 

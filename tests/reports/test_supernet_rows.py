@@ -85,6 +85,7 @@ def test_errors_are_what_accuracy_leaves(rows, searches):
         "darts_pt:T4",
         "small",
         {**rows, "DARTS+PT (fix alpha)": rows["DARTS+PT"]},
+        {"DARTS once more": rows["DARTS"]},
         "not here",
         unproven="",
     )
@@ -97,7 +98,10 @@ def test_errors_are_what_accuracy_leaves(rows, searches):
     assert cell.published.text == "45.7"
     assert cell.verdict == OTHER_BENCHMARK
     assert table.cell("DARTS", "DARTS test error").reason == "not here"
-    assert [row.label for row in spent.rows] == ["DARTS", "DARTS+PT", "DARTS+PT (fix alpha)"]
+    assert table.rows[-1].label == spent.rows[-1].label == "DARTS once more"
+    assert table.cell("DARTS once more", "NB201 test error").measured == cell.measured
+    assert table.cell("DARTS once more", "DARTS test error").measured is None
+    assert [row.label for row in spent.rows[:2]] == ["DARTS", "DARTS+PT"]
 
 
 def test_what_was_spent_is_counted(rows, searches):
@@ -177,6 +181,7 @@ def test_every_row_of_the_papers_has_runs_in_both_suites(home):
         balenas.TABLE_4_SEARCHES,
         balenas.TABLE_5_SEARCHES,
         darts_pt.TABLE_4_SEARCHES,
+        darts_pt.TABLE_4_VARIANTS,
         freedarts.WEIGHT_SHARING,
         sotl_thesis.TABLE_4_6_SEARCHES,
         sotl_thesis.TABLE_4_6_VARIANTS,

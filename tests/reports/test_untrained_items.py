@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from harness import load, space
+from harness import load, record, space
 from harness.engine import run_all
 from reports.extremes import extremes_item
 from reports.items import all_items
 from reports.papers.freedarts import WEIGHT_SHARING
-from reports.reproduce import reproduce
+from reports.reproduce import NOT_QUICK, reproduce
 from reports.row_search import NO_TORCH
 from reports.untrained_rows import Search
 from reports.verdict import OTHER_BENCHMARK
@@ -82,3 +82,12 @@ def test_table_2_has_no_rules_of_rows_that_it_lacks(home, tmp_path):
 
     assert not any("optimal" in note or "Random" in note for note in artefact.footnotes)
     assert reproduce(["freedarts:T2"], out=tmp_path).done == ("freedarts:T2",)
+
+
+def test_a_quick_report_runs_no_networks(home, tmp_path, searches):
+    made = reproduce(["freedarts:T2", "study:claims"], out=tmp_path, quick=True)
+    text = (tmp_path / "freedarts_T2.md").read_text()
+
+    assert made.done == ("freedarts:T2", "study:claims")
+    assert NOT_QUICK in text
+    assert record.keys() == []
