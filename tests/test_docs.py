@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from harness.store import set_alias
-from reports import mini201_sheet
+from reports import mini201_sheet, searches_sheet
 
 DOCS = Path(__file__).parents[1] / "docs"
 SHEET = (DOCS / "mini201.md").read_text(encoding="utf-8")
+SEARCHES = (DOCS / "searches.md").read_text(encoding="utf-8")
 
 
 def test_the_data_sheets_numbers_are_as_generated(home, data):
@@ -61,3 +62,13 @@ def test_the_settings_that_the_sheet_tells_are_those_of_the_build():
 
     assert [text for text in told if text not in " ".join(SHEET.split())] == []
     assert TASK.n_patches == 0
+
+
+def test_the_searches_numbers_are_those_of_the_records_that_ship(home):
+    found = [
+        re.search(rf"<!-- {part}: begin -->\n(.*)\n<!-- {part}: end -->", SEARCHES, re.S)[1]
+        for part in ("searches", "track")
+    ]
+
+    assert "\n\n".join(found) == searches_sheet.sheet()
+    assert not any((home / "runs").rglob("*.json"))

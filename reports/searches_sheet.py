@@ -1,0 +1,88 @@
+"""What the searches of common/mini201 found, as Markdown: the generated part of docs/searches.md.
+
+python -m reports.searches_sheet
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import click
+import numpy as np
+
+from harness.config import read_labelled
+from harness.engine import run_all
+from harness.record import DONE, Record, RunSpec
+from harness.spaces import space
+from harness.spaces.nb201 import OPS
+from harness.stats import mean_interval
+from reports.supernet_rows import COMMON
+
+FOLLOWED = ("darts", "drnas", "balenas", "sotl")  # Of 50 epochs each.
+EPOCHS = (1, 5, 10, 25, 50)
+
+
+def sheet() -> str:
+    """Every label of the suite: what its cells reach and are made of, best mean first.
+
+    Of the records that are kept or packed; none is run.
+    """
+    rows = {
+        label: [r for r in run_all(specs, leave_out=_never) if r.status == DONE]
+        for label, specs in read_labelled(COMMON).items()
+    }
+    ranked = sorted(rows, key=lambda label: -float(_truths(rows[label]).mean()))
+    lines = [
+        f"| search | n | test accuracy (%) | 95 % of its mean | {' | '.join(OPS)} |",
+        "|---|--:|--:|--:|" + "--:|" * len(OPS),
+    ]
+    for label in ranked:
+        truths = _truths(rows[label])
+        low, high = mean_interval(truths)
+        lines.append(
+            f"| {label} | {len(truths)} | {truths.mean():.1f} ± {truths.std(ddof=1):.1f} |"
+            f" {low:.1f} to {high:.1f} |" + "".join(f" {n:.1f} |" for n in _operations(rows[label]))
+        )
+    lines += ["", *_on_the_way({label: rows[label] for label in FOLLOWED})]
+    return "\n".join(lines)
+
+
+def _on_the_way(rows: Mapping[str, Sequence[Record]]) -> list[str]:
+    """After some epochs: mean test accuracy of the cell of the epoch, and the training loss."""
+    heads = [f"epoch {epoch} (%) | loss (nats)" for epoch in EPOCHS]
+    lines = [f"| search | {' | '.join(heads)} |", "|---|" + "--:|--:|" * len(EPOCHS)]
+    for label, records in rows.items():
+        cells = []
+        for epoch in EPOCHS:
+            truths = [_truth_after(record, epoch) for record in records]
+            losses = [record.result["curves"][epoch]["losses"]["weights"] for record in records]
+            cells.append(f"{np.mean(truths):.1f} | {np.mean(losses):.3f}")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return lines
+
+
+def _truth_after(record: Record, epoch: int) -> float:
+    (roles,) = record.result["track"][epoch]["values"].values()
+    return float(roles["truth"])
+
+
+def _never(spec: RunSpec) -> str:
+    return "not run"
+
+
+def _truths(records: Sequence[Record]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.array([record.result["final_truth"] for record in records], dtype=np.float64)
+
+
+def _operations(records: Sequence[Record]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """(n_ops,) how many of a cell's six edges have each operation, on average."""
+    cells = space("nb201")
+    codes = np.array([cells.parse(record.result["arch"]).code for record in records])
+    found: np.ndarray[tuple[int], np.dtype[np.float64]] = (
+        (codes[:, :, np.newaxis] == np.arange(len(OPS))).sum(axis=1).mean(axis=0)
+    )
+    return found
+
+
+if __name__ == "__main__":
+    click.echo(sheet())
