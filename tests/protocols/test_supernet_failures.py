@@ -226,6 +226,8 @@ def test_a_suite_that_is_interrupted_goes_on_after_its_last_epoch(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Where tests run in a shell's background, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not (home / "waiting").exists() and time.monotonic() < deadline:
