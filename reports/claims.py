@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmark import Benchmark
-from harness.record import DONE, Record, RunSpec
+from harness.record import Record, RunSpec
 from harness.stats import hedges_g, mean_interval, welch_interval
 from reports import nb201
 from reports.card import card_of
 from reports.figures import Effects, Plot, effects
 from reports.items import TABLE, Artefact, Item
+from reports.row_search import specs_of
 from reports.spent import spent_table
 from reports.supernet_rows import COMMON, MINI, Searched
 from reports.tables import Cell, Column, ResultTable, Row
@@ -160,16 +161,13 @@ def _searches() -> dict[str, Searched]:
 
 
 def _requests(benchmark: Benchmark) -> list[RunSpec]:
-    return [spec for search in _searches().values() for spec in search.specs(benchmark)]
+    return specs_of(_searches().values(), benchmark)
 
 
 def _measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
     assert benchmark is not None
     searches = _searches()
-    done = {
-        label: [r for r in search.records(records) if r.status == DONE]
-        for label, search in searches.items()
-    }
+    done = {label: search.done(records) for label, search in searches.items()}
     found: dict[Claim, Effect | str] = {}
     for claim in CLAIMS:
         labels = [label for label in (claim.label, claim.other) if isinstance(label, str)]

@@ -10,6 +10,7 @@ from reports.cell_graphs import CellGraph, Edge, Node
 INPUTS, OUTPUT = ("c_{k-2}", "c_{k-1}"), "c_{k}"
 # Papers number the intermediate nodes from 0; the code counts the two inputs too.
 NAMES = (*INPUTS, *(str(i) for i in range(len(NODES))))
+CONVOLUTION = "_conv_"  # In the names of operations that are one.
 KINDS = {"op_normal": "normal cell", "op_reduce": "reduction cell"}
 
 

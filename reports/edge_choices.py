@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.benchmark import Benchmark
-from harness.record import DONE, Record
+from harness.record import Record
 from reports.card import card_of
 from reports.cell_drawing import draw
 from reports.darts_edges import whole_cell
@@ -38,7 +38,7 @@ def edge_choices_item(name: str, title: str, of_space: str, search: StandIn) -> 
 def _artefact(
     item: Item, benchmark: Benchmark, search: StandIn, records: Sequence[Record]
 ) -> Artefact:
-    done = [record for record in search.records(records) if record.status == DONE]
+    done = search.done(records)
     found = probes(done[0]) if done else []
     names = found[0].names if found else ()
     columns = tuple(

@@ -18,7 +18,7 @@ from reports.figures import Curve, CurvePanel, by_epoch
 from reports.found_cells import Quantity as OfCells
 from reports.items import FIGURE, Artefact, Item
 from reports.learnt_cells import COUNTS_NOTE, learnt_cells
-from reports.row_search import RowSearch, no_torch, over_runs
+from reports.row_search import RowSearch, distinct, no_torch, over_runs, specs_of
 from reports.stand_in import StandIn, notes, suites_in_words
 from reports.supernet_rows import MINI, MINI_ONLY, Searched, recipes_in_words
 from reports.tables import Cell, Column, ResultTable, Row
@@ -74,13 +74,11 @@ def epoch_curves_item(
     """
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        specs = [
+        return distinct(
             spec
             for panel in panels
-            for search in panel.searches.values()
-            for spec in search.specs(table_of(panel.space, benchmark))
-        ]
-        return list({str(spec): spec for spec in specs}.values())
+            for spec in specs_of(panel.searches.values(), table_of(panel.space, benchmark))
+        )
 
     def build(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
@@ -141,7 +139,7 @@ def _found(panel: Panel, table: Benchmark, records: Sequence[Record]) -> Found:
     for name, search in panel.searches.items():
         problem = search.problem(own) or panel.quantity.cannot(table)
         if problem is None:
-            done = [record for record in search.records(own) if record.status == DONE]
+            done = search.done(own)
             held = np.array([panel.quantity.of(record, table) for record in done])
             if np.isnan(held).all():
                 problem = _nothing_known(panel, table)

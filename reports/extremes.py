@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from reports import nb201
 from reports.card import card_of, holds
 from reports.items import TABLE, Artefact, Item
 from reports.published import PublishedValue
-from reports.row_search import RowSearch
+from reports.row_search import RowSearch, specs_of
 from reports.spent import spent_table
 from reports.supernet_rows import recipes_in_words
 from reports.tables import Cell, Column, ResultTable, Row, compared, from_published
@@ -54,14 +54,13 @@ def extremes_item(
     """A NAS-Bench-201 comparison whose rows `RANDOM` and `OPTIMAL` are measured.
 
     searches: row label -> the searches of the row. variants: likewise, of rows below that the paper
-    does not have. best_of: row label -> the row
-    whose best single run it shows. waits: row label -> why it is not run yet, for all other rows.
-    unproven: see `Item`.
+    does not have. best_of: row label -> the row whose best single run it shows. waits: row label ->
+    why it is not run yet, for all other rows. unproven: see `Item`.
     """
     rows = Rows(waits, searches or {}, variants or {}, best_of or {})
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        return [spec for search in rows.all.values() for spec in search.specs(benchmark)]
+        return specs_of(rows.all.values(), benchmark)
 
     def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
@@ -129,7 +128,7 @@ def _extremes(
         Row(label, _variant(search, table, benchmark, records))
         for label, search in rows.variants.items()
     ]
-    table = replace(table, rows=(*table.rows, *own))
+    table = table.and_rows(own)
     datasets = list(nb201.datasets(benchmark).values())
     spent = spent_table(item.id, rows.all, records)
     return Artefact(

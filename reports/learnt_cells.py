@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.arch import Arch
 from harness.benchmark import Benchmark
-from harness.record import DONE, Record
+from harness.record import Record
 from harness.spaces import space
 from harness.spaces.darts import N_PAIRS, CellType, DartsSpace
 from reports.card import card_of
@@ -86,9 +86,7 @@ def learnt_drawings_item(
 
     def measure(item: Item, benchmark: Benchmark, records: Sequence[Record]) -> Artefact:
         done = {
-            label: found
-            for label, search in searches.items()
-            if (found := [r for r in search.records(records) if r.status == DONE])
+            label: found for label, search in searches.items() if (found := search.done(records))
         }
         groups = [Group(label, found) for label, found in done.items()]
         return Artefact(

@@ -19,6 +19,7 @@ from reports.card import card_of, holds
 from reports.found_cells import OF_ONESHOT1, each_search, found_cells, in_words
 from reports.items import TABLE, Artefact, Item
 from reports.published import PublishedValue
+from reports.row_search import specs_of
 from reports.tables import Cell, Column, ResultTable, Row, compared, from_published
 from reports.untrained_rows import Search
 from reports.verdict import Measured
@@ -76,7 +77,7 @@ def random_item(
     """
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        return [spec for search in searches.values() for spec in search.specs(benchmark)]
+        return specs_of(searches.values(), benchmark)
 
     def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None

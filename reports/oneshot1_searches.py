@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from reports.found_cells import arch_of
 from reports.items import TABLE, Artefact, Item
 from reports.learnt_cells import COUNTS_NOTE, ONESHOT_CELL, learnt_cells
 from reports.published import PublishedValue
-from reports.row_search import no_torch, over_runs
+from reports.row_search import no_torch, over_runs, specs_of
 from reports.stand_in import StandIn, notes, suites_in_words
 from reports.supernet_rows import MINI_ONLY
 from reports.tables import Cell, Column, Row, compared, from_published
@@ -39,7 +38,7 @@ def oneshot1_searches_item(
     own = [search for of_spaces in rows.values() for search in of_spaces.values()]
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        return [spec for search in own for spec in search.specs(benchmark)]
+        return specs_of(own, benchmark)
 
     def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
@@ -68,7 +67,7 @@ def oneshot1_searches_item(
         }
         return Artefact(
             tables=(
-                replace(table, rows=(*table.rows, *extra)),
+                table.and_rows(extra),
                 learnt_cells(item.id, "Cells found", found, records, ONESHOT_CELL),
             ),
             card=card_of(

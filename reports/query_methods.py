@@ -16,7 +16,7 @@ from reports.card import MetricCard, card_of
 from reports.figures import Curve, CurvePanel, Plot, anytime
 from reports.items import TABLE, Artefact, Item
 from reports.published import PublishedValue
-from reports.row_search import RowSearch
+from reports.row_search import RowSearch, specs_of
 from reports.spent import spent_table
 from reports.supernet_rows import recipes_in_words
 from reports.tables import Cell, Column, Row, compared, from_published
@@ -62,8 +62,7 @@ def query_methods_item(
         return None
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        supernets = [spec for row in rows.values() for spec in row.specs(benchmark)]
-        return suite_specs(benchmark, n_seeds) + supernets
+        return suite_specs(benchmark, n_seeds) + specs_of(rows.values(), benchmark)
 
     def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
@@ -221,7 +220,7 @@ def _artefact(
         Row(label, tuple(_searched(t, None, search, benchmark, records) for t in titles))
         for label, search in variants.items()
     ]
-    table = replace(table, rows=(*table.rows, *own))
+    table = table.and_rows(own)
     spent = spent_table(item.id, {**searches, **variants}, records)
     n_seeds = len(next(iter(found.values())).final)
     return Artefact(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmark import Benchmark
+from harness.files import canonical_json
 from harness.record import DONE, Record, RunSpec
 from reports import nb201
 from reports.verdict import Measured
@@ -41,6 +42,10 @@ class RowSearch(ABC):
     def cannot_run(self) -> str | None:
         """Why `specs` asks for nothing here, or None."""
 
+    def done(self, records: Sequence[Record]) -> list[Record]:
+        """Those of the runs that were finished."""
+        return [record for record in self.records(records) if record.status == DONE]
+
     def problem(self, records: Sequence[Record]) -> str | None:
         """Why there is nothing to show, or why a run was skipped; None if all were done."""
         own = self.records(records)
@@ -62,6 +67,16 @@ class RowSearch(ABC):
         """Wall-clock seconds of a search on the machine that ran it."""
         found = [record.result["search_seconds"] for record in self.records(records)]
         return over_runs(np.array(found, dtype=np.float64), "s")
+
+
+def specs_of(searches: Iterable[RowSearch], benchmark: Benchmark) -> list[RunSpec]:
+    """The runs of several rows, each once: what counts for two rows must not count twice in one."""
+    return distinct(spec for search in searches for spec in search.specs(benchmark))
+
+
+def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Every run once, in their order."""
+    return list({canonical_json(vars(spec)): spec for spec in specs}.values())
 
 
 def over_runs(values: NDArray[np.float64], unit: str) -> Measured:

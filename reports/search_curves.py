@@ -14,7 +14,7 @@ from reports import nb201
 from reports.card import card_of
 from reports.figures import Curve, CurvePanel, Plot, reached
 from reports.items import FIGURE, Artefact, Item
-from reports.row_search import RowSearch, no_torch
+from reports.row_search import RowSearch, no_torch, specs_of
 from reports.tables import Cell, Column, ResultTable, Row
 from reports.verdict import Measured
 
@@ -86,7 +86,7 @@ def search_curves_item(
     """
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        return [spec for search in searches for spec in search.specs(benchmark)]
+        return specs_of(searches, benchmark)
 
     def build(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None

@@ -9,13 +9,14 @@ from typing import NamedTuple, cast
 from harness.arch import Arch
 from harness.benchmark import Benchmark
 from harness.errors import HarnessError
-from harness.record import DONE, Record
+from harness.record import Record
 from harness.spaces import space
 from harness.spaces.darts import CellType, DartsSpace
 from reports import nb201, reasons
 from reports.card import card_of
 from reports.cell_drawing import draw
 from reports.cell_graphs import graphs
+from reports.darts_edges import CONVOLUTION
 from reports.figures import Plot
 from reports.found_cells import Quantity, of_darts
 from reports.items import Artefact, Item
@@ -23,7 +24,6 @@ from reports.stand_in import StandIn, notes, stand_in_item, suites_in_words
 from reports.tables import Cell, Column, ResultTable, Row
 from reports.verdict import Measured
 
-CONVOLUTION = "_conv_"
 RULE = (
     "Convolutions are counted among the 8 operations of a cell. Parameters are those of the network"
     " of 20 cells and 36 channels that DARTS trains on CIFAR-10, without the auxiliary head."
@@ -102,7 +102,7 @@ SECONDS = Column("", "search (s)", 0)
 
 
 def _found(cell: Shown, records: Sequence[Record]) -> tuple[Record, Arch] | None:
-    done = [record for record in cell.search.records(records) if record.status == DONE]
+    done = cell.search.done(records)
     if not done:
         return None
     record = done[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from harness.benchmark import Benchmark
 from harness.record import Record, RunSpec
@@ -11,7 +10,7 @@ from reports import nb201
 from reports.card import card_of
 from reports.items import TABLE, Artefact, Item
 from reports.published import PublishedValue
-from reports.row_search import RowSearch, over_runs
+from reports.row_search import RowSearch, over_runs, specs_of
 from reports.spent import spent_table
 from reports.supernet_rows import recipes_in_words
 from reports.tables import Cell, Column, Row, compared, from_published
@@ -46,7 +45,7 @@ def selection_errors_item(
     rows = {**searches, **variants}
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        return [spec for search in rows.values() for spec in search.specs(benchmark)]
+        return specs_of(rows.values(), benchmark)
 
     def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
@@ -107,7 +106,7 @@ def _artefact(
         )
         for label in variants
     ]
-    table = replace(table, rows=(*table.rows, *own))
+    table = table.and_rows(own)
     spent = spent_table(item.id, searches, records)
     datasets = [] if dataset is None else [dataset]
     return Artefact(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmark import Benchmark
-from harness.record import DONE, Record
+from harness.record import Record
 from harness.spaces import space
 from reports.card import card_of
 from reports.figures import Curve, CurvePanel, Plot, against
@@ -55,10 +55,7 @@ def track_of(record: Record) -> NDArray[np.float64]:
 def _artefact(
     item: Item, benchmark: Benchmark, searches: Mapping[str, StandIn], records: Sequence[Record]
 ) -> Artefact:
-    done = {
-        label: [r for r in search.records(records) if r.status == DONE]
-        for label, search in searches.items()
-    }
+    done = {label: search.done(records) for label, search in searches.items()}
     tracks = {
         label: np.array([track_of(record) for record in own]) for label, own in done.items() if own
     }

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from harness.arch import Choice
 from harness.benchmark import Benchmark
-from harness.record import DONE, Record
+from harness.record import Record
 from harness.spaces import space
 from harness.spaces.darts import SKIP
 from reports.card import card_of
+from reports.darts_edges import CONVOLUTION
 from reports.figures import Curve, CurvePanel, Plot, against
 from reports.items import Artefact, Item
 from reports.row_search import over_runs
 from reports.stand_in import StandIn, notes, stand_in_item, suites_in_words
 from reports.tables import Cell, Column, ResultTable, Row
 
-CONVOLUTION = "_conv_"
 COLUMNS = (Column("", "supernet accuracy"), Column("", "skip minus convolution", 4))
 RULES = (
     "The gap is the softmax weight of skip_connect minus the mean of those of the convolutions, the"
@@ -74,7 +74,7 @@ def _gaps(group: Choice, strengths: NDArray[np.float32]) -> list[NDArray[np.floa
 def _artefact(
     item: Item, benchmark: Benchmark, searches: Sequence[StandIn], records: Sequence[Record]
 ) -> Artefact:
-    done = [r for search in searches for r in search.records(records) if r.status == DONE]
+    done = [record for search in searches for record in search.done(records)]
     paths = [path_of(record) for record in done]
     return Artefact(
         tables=(_table(item, paths, searches, records),),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.record import DONE, Record
+from harness.record import Record
 from reports.row_search import RowSearch, over_runs
 from reports.supernet_rows import Searched
 from reports.tables import Cell, Column, ResultTable, Row
@@ -47,7 +47,7 @@ def spent_table(
     """A row a supernet search: means over its runs; None where none was finished."""
     rows = []
     for label, search in searches.items():
-        done = [r for r in search.records(records) if r.status == DONE]
+        done = search.done(records)
         if isinstance(search, Searched) and done:
             values = [np.array([q.of(r) for r in done], dtype=np.float64) for q in QUANTITIES]
             cells = [

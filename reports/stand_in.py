@@ -17,7 +17,7 @@ from harness.engine import is_packed
 from harness.files import canonical_json
 from harness.record import DONE, Record, RunSpec
 from reports.items import FIGURE, Artefact, Item
-from reports.row_search import RowSearch, no_torch
+from reports.row_search import RowSearch, no_torch, specs_of
 from reports.supernet_rows import MINI_ONLY
 
 NEVER = "its searches were never run"
@@ -109,8 +109,7 @@ def stand_in_item(
     has_stand_in = all(search.small for search in searches)
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        specs = [spec for search in searches for spec in search.specs(benchmark)]
-        return list({_of_spec(spec): spec for spec in specs}.values())
+        return specs_of(searches, benchmark)
 
     def build(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
@@ -140,7 +139,7 @@ def suites_in_words(searches: Sequence[StandIn], records: Sequence[Record]) -> s
 
 def notes(searches: Sequence[StandIn], records: Sequence[Record]) -> list[str]:
     """What was searched on, and why it is not what the paper searched on."""
-    shown = [r for s in searches for r in s.records(records) if r.status == DONE]
+    shown = [record for search in searches for record in search.done(records)]
     instead = [s for s in searches if s.small and not s.is_papers(records)]
     reasons = dict.fromkeys(reason for s in instead if (reason := s.why_not(records)))
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.benchmark import Benchmark
-from harness.record import DONE, Record
+from harness.record import Record
 from harness.stats import spearman
 from reports.card import card_of
 from reports.darts_edges import drawn
@@ -40,13 +40,12 @@ def strength_bars_item(name: str, title: str, of_space: str, searches: Searches)
 def _artefact(
     item: Item, benchmark: Benchmark, searches: Searches, records: Sequence[Record]
 ) -> Artefact:
-    shown = {search: search.records(records) for search in searches}
-    done = [record for own in shown.values() for record in own if record.status == DONE]
+    shown = {search: search.done(records) for search in searches}
+    done = [record for own in shown.values() for record in own]
     found = [
         probe
         for search, n_edges in searches.items()
         for record in shown[search]
-        if record.status == DONE
         for probe in probes(record)[:n_edges]
     ]
     absent = [

@@ -20,7 +20,7 @@ from reports.row_search import OF_THE_BENCHMARK, RowSearch, no_torch, table_seed
 
 MINI = "mini201"
 COMMON = "common/mini201"
-MINI_ONLY = "supernets were trained on mini201's images only, not at the paper's size"
+MINI_ONLY = "supernets were trained on mini201's images at most, not at the paper's size"
 
 
 @final

@@ -18,6 +18,7 @@ from reports.card import card_of
 from reports.found_cells import Group, found_cells, of_darts
 from reports.items import TABLE, Artefact, Item
 from reports.published import PublishedValue
+from reports.row_search import specs_of
 from reports.tables import Cell, Column, compared, from_published
 from reports.untrained_rows import Search
 
@@ -60,7 +61,7 @@ def random_item(name: str, title: str, rows: Rows) -> Item:
     """FreeDARTS table 6 or 7; the row `RANDOM` is always made."""
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
-        return [spec for search in rows.searches.values() for spec in search.specs(benchmark)]
+        return specs_of(rows.searches.values(), benchmark)
 
     def measure(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None

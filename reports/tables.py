@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_lowercase
 from typing import NamedTuple
 
@@ -104,6 +104,10 @@ class ResultTable:
         for row in self.rows:
             if len(row.cells) != len(self.columns):
                 raise ValueError(f"{row.label}: {len(row.cells)} cells, {len(self.columns)} wide")
+
+    def and_rows(self, rows: Iterable[Row]) -> ResultTable:
+        """The same with more rows below: those that a paper does not have."""
+        return replace(self, rows=(*self.rows, *rows))
 
     def cell(self, row: str, column: str) -> Cell:
         """The cell of a row label and a column title."""

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from harness import load, record, space, store
+from harness.config import read_labelled, read_suite
 from harness.engine import run_all
 from reports.extremes import extremes_item
 from reports.papers.balenas import TABLE_1_SEARCHES
 from reports.papers.sotl_thesis import TABLE_4_6_SEARCHES, TABLE_4_6_VARIANTS
 from reports.query_methods import query_methods_item
-from reports.row_search import NO_TORCH
+from reports.row_search import NO_TORCH, specs_of
 from reports.selection_errors import selection_errors_item
 from reports.spent import spent_table
 from reports.supernet_rows import Searched
@@ -34,6 +35,12 @@ seeds = 3
 protocol = "supernet"
 method = "darts"
 benchmark = "mini201"
+label = "again"
+seeds = 3
+[[run]]
+protocol = "supernet"
+method = "darts"
+benchmark = "mini201"
 label = "pt"
 seeds = 3
 [run.setting]
@@ -42,14 +49,26 @@ selection = {{ tune_epochs = 0 }}
 """
 
 
-@pytest.fixture
-def rows(home, tmp_path):
-    """Rows of a suite of two searches; the same file stands for the paper's."""
-    file = tmp_path / "small.toml"
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A home in which all of the suite was run, and the suite: searches are made once."""
+    folder = tmp_path_factory.mktemp("searches")
+    file = folder / "small.toml"
     file.write_text(SUITE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_HARNESS_HOME", str(folder / "home"))
+        run_all(read_suite(str(file)))
+    return folder
+
+
+@pytest.fixture
+def rows(kept, monkeypatch):
+    """Rows of a suite of two searches; the same file stands for the paper's."""
+    monkeypatch.setenv("NAS_HARNESS_HOME", str(kept / "home"))
+    file = str(kept / "small.toml")
     return {
-        "DARTS": Searched("darts", str(file), str(file), each=True),
-        "DARTS+PT": Searched("pt", str(file), str(file), each=True),
+        "DARTS": Searched("darts", file, file, each=True),
+        "DARTS+PT": Searched("pt", file, file, each=True),
     }
 
 
@@ -77,6 +96,16 @@ def test_a_row_is_the_truth_of_what_its_own_runs_chose(rows, searches):
     assert found.std == pytest.approx(expected.std(ddof=1))
     assert found.n == 3
     assert rows["DARTS"].values(records, "another data set", "truth").size == 0
+
+
+def test_runs_that_two_rows_share_count_once_in_each(rows, searches):
+    bench = load("mini201")
+    again = Searched("again", rows["DARTS"].published, rows["DARTS"].common, each=True)
+    specs = specs_of([rows["DARTS"], again], bench)
+
+    assert again.specs(bench) == rows["DARTS"].specs(bench)
+    assert [spec.seed for spec in specs] == [0, 1, 2]
+    assert again.measured(run_all(specs), DATASET, "truth").n == 3
 
 
 def test_errors_are_what_accuracy_leaves(rows, searches):
@@ -171,7 +200,6 @@ def test_the_thesis_table_has_searches_and_variants_of_its_own(rows, searches):
 
 def test_every_row_of_the_papers_has_runs_in_both_suites(home):
     """Labels are text in two files; a misspelt one would leave a row empty."""
-    from harness.config import read_labelled
     from reports.papers import balenas, darts_pt, freedarts, sotl_thesis
 
     tables = (
