@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,18 @@ class Chunk:
 
     def blocks(self, at: Slice) -> Iterator[tuple[int, tuple[int, ...], NDArray[np.float32]]]:
         """(seed, epochs, values (n_epoch, n_archs)) of every seed of a slice."""
+        for seed, epochs, start in self._places.get(at, []):
+            yield seed, epochs, self._rows(start, len(epochs))
+
+    @cached_property
+    def _places(self) -> dict[Slice, list[tuple[int, tuple[int, ...], int]]]:
+        """Per slice its seeds, with their epochs and first rows."""
+        places: dict[Slice, list[tuple[int, tuple[int, ...], int]]] = {}
         start = 0
-        for held, seed, epochs in self.layout:
-            if held == at:
-                yield seed, epochs, self._rows(start, len(epochs))
+        for at, seed, epochs in self.layout:
+            places.setdefault(at, []).append((seed, epochs, start))
             start += len(epochs)
+        return places
 
     def _rows(self, start: int, n_rows: int) -> NDArray[np.float32]:
         if not isinstance(self.values, Path):
