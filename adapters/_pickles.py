@@ -122,6 +122,11 @@ def answer(module: str, name: str, where: str) -> Answer:
     return answer
 
 
+def name_of(held: Answer) -> tuple[str, str]:
+    """A module and name that `answer` gives this answer for."""
+    return next(name for name, answer in _ANSWERS.items() if answer is held)
+
+
 def refuse_tensor(where: str) -> NoReturn:
     raise BadFile(f"{where} holds tensors or other objects stored outside the pickle.", _NO_TENSORS)
 

@@ -7,17 +7,18 @@ hands out every architecture's results as soon as they are complete, and forgets
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn
+from typing import IO, Any, Literal, NoReturn, final
 
-from adapters._pickles import DOWNLOAD, Dtype, answer, refuse_tensor, told
+from adapters._pickles import DOWNLOAD, Dtype, answer, name_of, refuse_tensor, told
 from harness.errors import BadFile
 from harness.unpickle import Answer
 
@@ -50,27 +51,43 @@ class ArchState:
     state: dict[str, Any]
 
 
-def stream_pth(
-    path: Path, progress: Callable[[int, int], None] | None = None
-) -> Iterator[MetaArchs | ArchState]:
+@final
+class PthStream:
     """Reads a `NAS-Bench-201-*.pth` without torch, one architecture in memory at a time.
 
     Both formats of torch.save are read. `MetaArchs` comes once, normally first; the states come in
     the order of the file. What a file lacks is known only at its end, so keep nothing of a file
-    whose reading ended in an error.
+    whose reading ended in an error. Iterate once.
+    """
 
-    Args:
+    def __init__(
+        self,
+        path: Path,
+        progress: Callable[[int, int], None] | None = None,
+        at: bytes | None = None,
+    ) -> None:
+        """
         path: one torch.save of {"meta_archs", "arch2infos", "evaluated_indexes"}.
         progress: called after each event with the bytes read so far and in total.
+        at: what `place` gave on the same file, to go on with the next event.
+        """
+        self._path, self._progress, self._at = path, progress, at
+        self._reading: _Reading | None = None
 
-    Raises: BadFile if the file is damaged, cut, another file, or holds more than plain data.
-    """
-    with _opened(path) as (window, n_total):
-        for event in _guarded(window, _events(window)):
-            yield event
-            if progress is not None:
-                progress(window.offset, n_total)
-            del event  # Else it would stay in memory while the next one is read.
+    def __iter__(self) -> Iterator[MetaArchs | ArchState]:
+        """Raises: BadFile if the file is damaged, cut, another, or holds more than plain data."""
+        with _opened(self._path) as (window, n_total):
+            self._reading = _Reading(window, self._at)
+            for event in _guarded(window, self._reading.events()):
+                yield event
+                if self._progress is not None:
+                    self._progress(window.offset, n_total)
+                del event  # Else it would stay in memory while the next one is read.
+
+    def place(self) -> bytes:
+        """Where the stream is after an `ArchState`, and all that what follows may refer to."""
+        assert self._reading is not None, "nothing was read yet"
+        return self._reading.place()
 
 
 @contextmanager
@@ -121,24 +138,69 @@ def _guarded(
         raise BadFile(f"{window.here}: {what} ({told(error)}).", DOWNLOAD) from error
 
 
-def _events(window: _Window) -> Iterator[MetaArchs | ArchState]:
-    if window.legacy:
-        _read_legacy_head(window)
-    machine = _Machine(window)
-    kinds_of: dict[int, list[str]] = {}
-    names: tuple[str, ...] | None = None
-    for state in machine.states():
-        if names is None and (early := machine.entry_before("meta_archs", "arch2infos")):
-            names = _checked_names(early, window)
-            yield MetaArchs(names)
-        yield _arch_state(state, machine, kinds_of)
-        del state  # Else it would stay in memory while the next one is read.
-    content = _checked_content(machine.result, kinds_of, window)
-    if names is None:
-        yield MetaArchs(_checked_names(content["meta_archs"], window))
-    if window.legacy:
-        _read_legacy_tail(window)
-    window.expect_end()
+class _Reading:
+    """One file's machine, and what was seen so far."""
+
+    def __init__(self, window: _Window, at: bytes | None) -> None:
+        self._window = window
+        self._machine = _Machine(window)
+        self._kinds_of: dict[int, list[str]] = {}
+        self._has_names = False
+        self._goes_on = at is not None
+        if at is not None:
+            offset, self._kinds_of, self._has_names, kept = _PlaceReader(io.BytesIO(at)).load()
+            window.enter(offset)
+            self._machine.restore(kept)
+
+    def place(self) -> bytes:
+        written = io.BytesIO()
+        kept = self._machine.kept()
+        what = (self._window.offset, self._kinds_of, self._has_names, kept)
+        _PlaceWriter(written, pickle.HIGHEST_PROTOCOL).dump(what)
+        return written.getvalue()
+
+    def events(self) -> Iterator[MetaArchs | ArchState]:
+        window, machine = self._window, self._machine
+        if not self._goes_on:
+            if window.legacy:
+                _read_legacy_head(window)
+            machine.begin()
+        for state in machine.states():
+            if not self._has_names and (early := machine.entry_before("meta_archs", "arch2infos")):
+                self._has_names = True
+                yield MetaArchs(_checked_names(early, window))
+            yield _arch_state(state, machine, self._kinds_of)
+            del state  # Else it would stay in memory while the next one is read.
+        content = _checked_content(machine.result, self._kinds_of, window)
+        if not self._has_names:
+            yield MetaArchs(_checked_names(content["meta_archs"], window))
+        if window.legacy:
+            _read_legacy_tail(window)
+        window.expect_end()
+
+
+class _PlaceWriter(pickle.Pickler):
+    def persistent_id(self, value: object) -> tuple[str, str, str] | None:
+        if isinstance(value, Dtype):
+            return ("dtype", value.code, value.order)
+        if isinstance(value, Answer):
+            return ("answer", *name_of(value))
+        return None
+
+
+class _PlaceReader(pickle.Unpickler):
+    """Of plain values, and of what stands for a file's names in them; no name is looked up."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"{module}.{name} in a place of a file")
+
+    def persistent_load(self, pid: tuple[str, str, str]) -> object:
+        kind, first, second = pid
+        if kind == "answer":
+            return answer(first, second, "the place")
+        made = Dtype(first)
+        made.order = second
+        return made
 
 
 def _read_legacy_head(window: _Window) -> None:
@@ -158,6 +220,7 @@ def _read_legacy_tail(window: _Window) -> None:
 
 def _plain_value(window: _Window) -> object:
     machine = _Machine(window)
+    machine.begin()
     for _ in machine.states():
         raise BadFile(f"{window.here} has results where torch.save writes none.", DOWNLOAD)
     return machine.result
@@ -262,6 +325,11 @@ class _Window:
         # At the end of the file the margin cannot be had; running over it is an IndexError.
         self.safe_end = len(self.data) + 1 if self._ended else len(self.data) - MARGIN_BYTES
 
+    def enter(self, offset: int) -> None:
+        """Goes to a byte of the stream, before anything was read."""
+        self._stream.seek(offset)
+        self._n_dropped = offset
+
     def take(self, n_bytes: int) -> bytes:
         """The next bytes, which may be more than the margin."""
         if n_bytes > MAX_TEXT_BYTES:
@@ -301,6 +369,15 @@ class _Memo:
                     break
         return self.young[key]
 
+    def kept(self) -> tuple[Any, ...]:
+        """All entries between two states."""
+        return self.young, list(self._old), self._kept
+
+    def restore(self, kept: tuple[Any, ...]) -> None:
+        """The entries as they were."""
+        self.young, old, self._kept = kept
+        self._old.extend(old)
+
     def grow_older(self, arch_str: str) -> None:
         """To be called at the end of each state."""
         if self._old:
@@ -334,7 +411,6 @@ class _Machine:
     def states(self) -> Iterator[dict[str, Any]]:
         """Each architecture's results under one schedule, as soon as they are complete."""
         window = self.window
-        self._begin()
         while (code := self._run_frequent()) != _STOP:
             run = _RARE.get(code)
             if run is None:
@@ -348,6 +424,16 @@ class _Machine:
         if self._marks:
             raise BadFile(f"{window.here}: the pickle ends inside a container.", DOWNLOAD)
 
+    def kept(self) -> dict[str, Any]:
+        """Between two states: what the rest of the pickle builds on and may refer to."""
+        return {name: getattr(self, name) for name in _KEPT} | {"memo": self.memo.kept()}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """As it was when it had `kept`, in a window at the same byte."""
+        for name in _KEPT:
+            setattr(self, name, kept[name])
+        self.memo.restore(kept["memo"])
+
     def entry_before(self, key: str, last_key: str) -> object:
         """The value of a key of the outermost dict if it was read before `last_key`, else None."""
         for at in range(1, min(len(self.stack), 2 * 3) - 1, 2):  # of its three keys
@@ -357,7 +443,8 @@ class _Machine:
                 return self.stack[at + 1]
         return None
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Reads what stands before the first instruction."""
         head = self.window.take(2)
         if head[:1] != pickle.PROTO or not 2 <= head[1] <= 5:
             self.window.pos -= 2
@@ -577,6 +664,7 @@ class _Machine:
         self._last(Dtype).__setstate__(state)
 
 
+_KEPT = ("stack", "_marks", "_n_memoized", "_explicit_memo", "_state_offset")
 _STATE_KEYS = {"arch_index", "arch_str", "all_results", "dataset_seed"}
 
 

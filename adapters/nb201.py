@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
-from adapters._packing import CHUNK_ARCHS, Packing, in_memory, make_chunk, write_chunk
-from adapters._pth import ArchState, MetaArchs, stream_pth
+from adapters._packing import (
+    CHUNK_ARCHS,
+    Packing,
+    in_memory,
+    is_finished,
+    make_chunk,
+    read_chunk,
+    write_chunk,
+)
+from adapters._pth import ArchState, MetaArchs, PthStream
 from adapters._training_runs import Measured, live_states, measured, roles
 from harness.adapter import Adapter, Progress, RawSource
 from harness.benchmark import Table
 from harness.builder import Provenance, Source
 from harness.errors import BadFile, InvalidSpec
+from harness.files import write_atomically
 from harness.spaces import listed_space
 
 EPOCHS_OF = {"full": "200", "less": "12"}
@@ -29,7 +39,7 @@ LICENCE = "MIT"
 
 @final
 class Nb201(Adapter):
-    """Packs v1_0 or v1_1. An interrupted import starts again: a stream cannot be entered midway."""
+    """Packs v1_0 or v1_1, in one process: a pickle refers to what stands before in it."""
 
     version = 1
     sources = (
@@ -58,10 +68,7 @@ class Nb201(Adapter):
             raise BadFile(f"{path} is not a file.", "Give NAS-Bench-201-v1_1-096897.pth.")
         raw = _source(path)
         with Packing(self.store_of(source, path), "nb201") as packing:
-            paths = []
-            for number, archs in enumerate(_batches(path, progress)):
-                paths.append(packing.path([self.version, raw.sha256, number]))
-                write_chunk(paths[-1], make_chunk(archs, str(path)))
+            paths = _convert_all(packing, path, [self.version, raw.sha256], progress)
             if not paths:
                 raise BadFile(f"{path} holds no architecture.", "Download it again.")
             provenance = Provenance("nb201", self.version, (raw,), LICENCE, CITATION)
@@ -85,44 +92,75 @@ def _source(path: Path) -> Source:
     return Source(path.name, sha256.hexdigest(), path.stat().st_size, published)
 
 
-def _batches(path: Path, progress: Progress) -> Iterator[dict[int, Measured]]:
-    """The file's architectures, CHUNK_ARCHS at a time."""
+def _convert_all(
+    packing: Packing, path: Path, made_from: Sequence[str | int], progress: Progress
+) -> list[Path]:
+    """Makes the chunks, from where an earlier import of the same file stopped; all of them."""
+    paths = _finished(packing, made_from)
+    seen = {index for finished in paths for index in read_chunk(finished).indices}
+    place = _place_file(paths[-1]).read_bytes() if paths else None
+
+    def finish(archs: Mapping[int, Measured], place: bytes | None) -> None:
+        paths.append(packing.path([*made_from, len(paths)]))
+        write_chunk(paths[-1], make_chunk(archs, str(path)))
+        if place is not None:
+            write_atomically(_place_file(paths[-1]), place)
+            for older in paths[:-1]:
+                _place_file(older).unlink(missing_ok=True)
+
     batch: dict[int, Measured] = {}
-    for index, states in _archs(path, progress):
-        batch[index] = measured(states, f"{path}, architecture {index}")
-        if len(batch) == CHUNK_ARCHS:
-            yield batch
-            batch = {}
-    if batch:
-        yield batch
-
-
-def _archs(
-    path: Path, progress: Callable[[int, int], None]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(index, states by schedule) of every architecture, checked against the official list.
-
-    Raises: BadFile if an architecture is not where the official order has it, or comes twice.
-    """
-    texts = [listed_space("nb201").format(arch) for arch in listed_space("nb201")]
-    index, states, seen = -1, dict[str, Any](), set[int]()
-    for event in stream_pth(path, progress):
+    index, states = -1, dict[str, Any]()
+    stream = PthStream(path, progress, place)
+    for event in stream:
         if isinstance(event, MetaArchs):
-            if list(event.names) != texts:
-                raise BadFile(f"{path} does not list the 15,625 cells in their official order.")
+            _check_names(path, event)
             continue
         if event.index != index:
             if states:
-                yield index, states
+                batch[index] = measured(states, f"{path}, architecture {index}")
+            if len(batch) == CHUNK_ARCHS:
+                finish(batch, place)
+                batch = {}
             index, states = event.index, {}
-            _check_place(path, event, texts, seen)
+            _check_place(path, event, seen)
         states[EPOCHS_OF[event.kind]] = event.state
+        if len(batch) == CHUNK_ARCHS - 1:  # Perhaps the last state of the chunk.
+            place = stream.place()
     if states:
-        yield index, states
+        batch[index] = measured(states, f"{path}, architecture {index}")
+        finish(batch, None)
+    return paths
 
 
-def _check_place(path: Path, event: ArchState, texts: list[str], seen: set[int]) -> None:
-    text = event.state.get("arch_str")
+def _finished(packing: Packing, made_from: Sequence[str | int]) -> list[Path]:
+    """The chunks that an earlier import finished, up to one after which the file can be entered."""
+    paths: list[Path] = []
+    while is_finished(path := packing.path([*made_from, len(paths)])):
+        paths.append(path)
+    while paths and not _place_file(paths[-1]).exists():
+        paths.pop()
+    return paths
+
+
+def _place_file(chunk: Path) -> Path:
+    """Holds where the stream is after a chunk; the newest one is kept, and none after the last."""
+    return chunk.with_suffix(".place")
+
+
+@cache
+def _texts() -> list[str]:
+    of_space = listed_space("nb201")
+    return [of_space.format(arch) for arch in of_space]
+
+
+def _check_names(path: Path, event: MetaArchs) -> None:
+    if list(event.names) != _texts():
+        raise BadFile(f"{path} does not list the 15,625 cells in their official order.")
+
+
+def _check_place(path: Path, event: ArchState, seen: set[int]) -> None:
+    """Raises: BadFile if an architecture is not where the official order has it, or comes twice."""
+    text, texts = event.state.get("arch_str"), _texts()
     if not 0 <= event.index < len(texts) or text != texts[event.index] or event.index in seen:
         raise BadFile(
             f"{path}: architecture {event.index} ({text}) is not where the official order has it.",

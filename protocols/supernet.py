@@ -47,6 +47,7 @@ class Setting:
     """The setting of a run; every other key is an option of the method.
 
     dataset, images, space, truth_seed, search_seed, n_made, device: as in the protocol `untrained`.
+    image_options: of the images' data set, such as {n_train = 8000} of cluttered-digits.
     network: settings of the supernet, by default those that the benchmark trained. recipe: fields
     of `Recipe`. selector: a name or a file; selection: its options. diagnostics: such as
     {eigenvalue = "valid"}, see `protocols.search.diagnostics`, after every epoch. engine:
@@ -56,6 +57,7 @@ class Setting:
 
     dataset: str
     images: str | None = None
+    image_options: Mapping[str, Any] = field(default_factory=dict)
     space: str | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class Setting:
             raise InvalidSpec("supernet needs the setting dataset.", 'Set dataset = "cifar10".')
         own = {key: value for key, value in setting.items() if key in KNOWN}
         found = cls(**own, options={k: v for k, v in setting.items() if k not in KNOWN})
-        for name in ("network", "recipe", "selection", "diagnostics", "engine"):
+        for name in ("image_options", "network", "recipe", "selection", "diagnostics", "engine"):
             if not isinstance(getattr(found, name), Mapping):
                 raise InvalidSpec(f"{name} is a table, not {getattr(found, name)!r}.")
         for name, half in found.diagnostics.items():
@@ -159,7 +161,13 @@ class SupernetSearch(Protocol):
     def run(self, run: Run) -> Outcome:
         setting = Setting.read(run.setting)
         method, selector = _method(run.method, setting), _selector(setting)
-        images = open_for(setting.dataset, setting.images, seed=run.seed, n_made=setting.n_made)
+        images = open_for(
+            setting.dataset,
+            setting.images,
+            seed=run.seed,
+            n_made=setting.n_made,
+            options=setting.image_options,
+        )
         found = halves(images)
         name = type(method).__name__
         chance = int(derive(run.seed, "torch").integers(2**63))

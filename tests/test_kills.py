@@ -15,7 +15,8 @@ from tables import make_store
 
 from harness import load, record, store
 
-N_KILLS = 25  # A kind; the two kinds make 50.
+# A kind; in the slow tests the two kinds make 50.
+KILLS = pytest.mark.parametrize("n_kills", [6, pytest.param(25, marks=pytest.mark.slow)])
 BIN = Path(sys.executable).parent / "nas-harness"
 
 
@@ -51,14 +52,15 @@ def folder(tmp_path):
     return write_folder(tmp_path / "NATS-tss-generated-simple", range(0, 15_600, 40))
 
 
-def test_a_killed_import_leaves_what_was_there_and_goes_on(folder, home, tmp_path):
+@KILLS
+def test_a_killed_import_leaves_what_was_there_and_goes_on(folder, home, tmp_path, n_kills):
     make_store("kept")
     kept = load("kept").sha256
     arguments = ["import", "nats-tss", str(folder)]
     whole = seconds_of(arguments, tmp_path / "other")
     rng = random.Random(0)
     n_killed = 0
-    for _ in range(N_KILLS):
+    for _ in range(n_kills):
         n_killed += kill_at_random(arguments, home, whole, rng)
 
         assert load("kept").sha256 == kept
@@ -69,7 +71,7 @@ def test_a_killed_import_leaves_what_was_there_and_goes_on(folder, home, tmp_pat
     seconds_of(arguments, home)
     expected = (tmp_path / "other" / "stores" / "nats-tss.json").read_text()
 
-    assert n_killed >= N_KILLS // 2
+    assert n_killed >= n_kills // 2
     assert f'"sha256": "{load("nats-tss").sha256}"' in expected
     assert store.verify("nats-tss") == []
 
@@ -87,13 +89,14 @@ table_seed = 777
 """
 
 
-def test_a_killed_suite_loses_at_most_the_run_in_hand(home, tmp_path):
+@KILLS
+def test_a_killed_suite_loses_at_most_the_run_in_hand(home, tmp_path, n_kills):
     make_store(n_archs=12)
     suite = tmp_path / "suite.toml"
     suite.write_text(SUITE)
     rng = random.Random(1)
     n_done, n_killed = 0, 0
-    for attempt in range(N_KILLS):
+    for attempt in range(n_kills):
         kill = kill_at_random(["run", str(suite)], home, 0.9, rng)
         records = list(record.read_all())
         n_killed += kill
@@ -104,10 +107,11 @@ def test_a_killed_suite_loses_at_most_the_run_in_hand(home, tmp_path):
         n_done = len(records)
     seconds_of(["run", str(suite)], home)
 
-    assert n_killed >= N_KILLS // 2
+    assert n_killed >= n_kills // 2
     assert len(list(record.read_all())) == 1500
 
 
+@pytest.mark.slow  # Half a minute of real trainings.
 def test_a_killed_build_keeps_every_finished_training(home):
     process = start(["build", "mini201", "--fresh", "--limit", "50"], home)
     deadline = time.monotonic() + 120

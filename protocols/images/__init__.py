@@ -19,6 +19,7 @@ Importing this package imports neither torch nor a data set's module.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from protocols.images.image_set import Description, ImageSet, Reader
 from protocols.images.raw_files import find
 
 NOISE = "gaussian"
+NO_OPTIONS: Mapping[str, Any] = {}
 NAMES = (
     "cifar10",
     "cifar100",
@@ -48,7 +50,7 @@ def open_images(name: str, *, root: Path | None = None, **options: Any) -> Image
         name: one of NAMES.
         root: where its files lie; None for NAS_HARNESS_DATA/images.
         options: those of the data set's `read`: `side` and others of imagenet, `seed` and others
-            of gaussian, `task` of cluttered-digits.
+            of gaussian, `n_train` and `task` of cluttered-digits.
 
     Raises: UnknownName; BadFile if files are missing or damaged; InvalidSpec for options that the
         data set does not have; MissingPackage.
@@ -68,7 +70,14 @@ def open_images(name: str, *, root: Path | None = None, **options: Any) -> Image
     return reader.read(*found, **options)
 
 
-def open_for(dataset: str, name: str | None = None, *, seed: int, n_made: int) -> ImageSet:
+def open_for(
+    dataset: str,
+    name: str | None = None,
+    *,
+    seed: int,
+    n_made: int,
+    options: Mapping[str, Any] = NO_OPTIONS,
+) -> ImageSet:
     """The images that networks of a data set look at.
 
     Args:
@@ -77,15 +86,20 @@ def open_for(dataset: str, name: str | None = None, *, seed: int, n_made: int) -
             its shape.
         seed: of noise.
         n_made: how many images of noise.
+        options: of the data set that is opened.
 
     Raises: as `open_images`.
     """
     if name != NOISE:
-        return open_images(name or dataset)
+        return open_images(name or dataset, **options)
     like = describe(dataset) if dataset in NAMES else describe(NOISE)
-    return open_images(
-        NOISE, seed=seed, n_images=n_made, shape=like.shape, n_classes=like.n_classes
-    )
+    made = {
+        "seed": seed,
+        "n_images": n_made,
+        "shape": like.shape,
+        "n_classes": like.n_classes,
+    }
+    return open_images(NOISE, **{**made, **options})
 
 
 def describe(name: str) -> Description:

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import MissingPackage
+from harness.errors import InvalidSpec, MissingPackage
 from protocols.images.image_set import Description, ImageSet, ImageSplit, Normalisation, Reader
 
 N_CLASSES = 10
@@ -184,11 +184,17 @@ ABOUT = Description(
 )
 
 
-def read(task: Task = Task()) -> ImageSet:
+def read(task: Task = Task(), *, n_train: int | None = None) -> ImageSet:
     """The images of a task as a data set; unlike others it has a split "valid" of its own.
 
-    Raises: MissingPackage without scikit-learn.
+    n_train: as many training images, in place of the task's, made from the same digits. All images
+    then differ from those of another number.
+    Raises: InvalidSpec if there would be none; MissingPackage without scikit-learn.
     """
+    if n_train is not None:
+        if type(n_train) is not int or n_train < 1:
+            raise InvalidSpec(f"n_train is a number of images, not {n_train!r}.")
+        task = replace(task, n_images=(n_train, *task.n_images[1:]))
     splits = {
         name: ImageSplit(split.images[:, np.newaxis], split.labels)
         for name, split in make(task).items()

@@ -59,6 +59,58 @@ def test_both_formats_give_the_numbers_of_the_nats_files(content, data, home, tm
     assert store.manifest(name)["provenance"]["sources"][0]["published_checksum"] == "differs"
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_stopped_import_goes_on_after_its_last_chunk(content, tmp_path, monkeypatch, zipped):
+    """Stopped after every event: the names, and then two states an architecture."""
+    file = tmp_path / "NAS-Bench-201-v1_1-096897.pth"
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
+    monkeypatch.setattr(nb201, "CHUNK_ARCHS", 1)
+    read: list[int] = []
+
+    def run(home, stop_after=99):
+        monkeypatch.setenv("NAS_HARNESS_HOME", str(tmp_path / home))
+        read.clear()
+
+        def progress(done, total):
+            read.append(done)
+            if len(read) == stop_after:
+                raise KeyboardInterrupt
+
+        adapter_of("nb201-pth").pack("nb201-pth", file, mapping=None, jobs=1, progress=progress)
+        return load("nb201-v1_1").sha256
+
+    expected = run("whole")
+    whole = list(read)
+    n_left = []
+    for n_read in range(1, len(whole) + 1):
+        home = f"stopped after {n_read}"
+        with pytest.raises(KeyboardInterrupt):
+            run(home, n_read)
+        again = run(home)
+
+        assert again == expected
+        assert read == whole[-len(read) :]
+        n_left.append(len(read))
+
+    # A chunk is finished once the next architecture begins.
+    assert n_left == [7, 7, 7, 4, 4, 2, 2]
+
+
+def test_an_import_that_ended_before_its_store_was_made_goes_on(
+    content, home, tmp_path, monkeypatch
+):
+    file = tmp_path / "NAS-Bench-201-v1_1-096897.pth"
+    torch.save(content, file)
+    for size in (1, 2, 3):
+        monkeypatch.setattr(nb201, "CHUNK_ARCHS", size)
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+            patch.setattr(
+                nb201.Packing, "commit", lambda *_: (_ for _ in ()).throw(OSError("full"))
+            )
+            pack(file)
+        assert len(load(pack(file))) == 3
+
+
 def test_a_live_object_answers_as_its_file(content, home, tmp_path):
     file = tmp_path / "NAS-Bench-201-v1_1-096897.pth"
     torch.save(content, file)

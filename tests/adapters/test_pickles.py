@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 from adapters import _pickles, _pth
 from adapters._pickles import memory_limit, unpickle_arch
-from adapters._pth import ArchState, MetaArchs, stream_pth
+from adapters._pth import ArchState, MetaArchs, PthStream
 from harness.errors import BadFile
 
 DATA = os.environ.get("NAS_HARNESS_DATA")
@@ -296,7 +296,7 @@ def test_published_results_stream_as_they_were_saved(tmp_path: Path, is_zip: boo
     }
     expected = expected_events(content)
 
-    actual = list(stream_pth(save(tmp_path / "a.pth", content, is_zip)))
+    actual = list(PthStream(save(tmp_path / "a.pth", content, is_zip)))
 
     assert expected == actual
     assert all(types_in(event.state) <= PLAIN for event in actual if isinstance(event, ArchState))
@@ -310,7 +310,7 @@ def test_every_format_and_protocol_streams_alike(
     content = made_content(n_archs=4, n_epochs=40) | {"evaluated_indexes": {0, 1, 2, 3}}
     expected = expected_events(content)
 
-    actual = list(stream_pth(save(tmp_path / "a.pth", content, is_zip, protocol)))
+    actual = list(PthStream(save(tmp_path / "a.pth", content, is_zip, protocol)))
 
     assert expected == actual
 
@@ -320,7 +320,7 @@ def test_any_number_of_architectures_streams(tmp_path: Path, n_archs: int) -> No
     content = made_content(n_archs, n_epochs=1, n_runs=1)
     expected = expected_events(content)
 
-    actual = list(stream_pth(save(tmp_path / "a.pth", content, is_zip=True)))
+    actual = list(PthStream(save(tmp_path / "a.pth", content, is_zip=True)))
 
     assert expected == actual
 
@@ -331,7 +331,7 @@ def test_the_order_of_the_entries_does_not_matter(tmp_path: Path) -> None:
     content["meta_archs"] = [s["full"]["arch_str"] for s in content["arch2infos"].values()]
     names, *states = expected_events(content)
 
-    actual = list(stream_pth(save(tmp_path / "a.pth", content, is_zip=False)))
+    actual = list(PthStream(save(tmp_path / "a.pth", content, is_zip=False)))
 
     assert [*states, names] == actual
 
@@ -341,7 +341,7 @@ def test_an_architecture_without_one_schedule_streams(tmp_path: Path) -> None:
     del content["arch2infos"][1]["less"]
     expected = expected_events(content)
 
-    actual = list(stream_pth(save(tmp_path / "a.pth", content, is_zip=True)))
+    actual = list(PthStream(save(tmp_path / "a.pth", content, is_zip=True)))
 
     assert expected == actual
 
@@ -354,7 +354,7 @@ def test_keys_shared_by_all_architectures_are_found(tmp_path: Path) -> None:
         kinds["full"] = copy.deepcopy(first) | {"arch_index": index}
     expected = expected_events(content)
 
-    actual = list(stream_pth(save(tmp_path / "a.pth", content, is_zip=True)))
+    actual = list(PthStream(save(tmp_path / "a.pth", content, is_zip=True)))
 
     assert expected == actual
 
@@ -365,7 +365,7 @@ def test_an_object_shared_by_both_schedules_is_found(tmp_path: Path) -> None:
         kinds["less"]["dataset_seed"] = kinds["full"]["dataset_seed"]
     expected = expected_events(content)
 
-    actual = list(stream_pth(save(tmp_path / "a.pth", content, is_zip=True)))
+    actual = list(PthStream(save(tmp_path / "a.pth", content, is_zip=True)))
 
     assert expected == actual
 
@@ -376,7 +376,7 @@ def test_an_object_shared_from_far_back_is_an_error_not_a_guess(tmp_path: Path) 
     infos[5]["full"]["dataset_seed"] = infos[0]["full"]["dataset_seed"]
 
     with pytest.raises(BadFile, match="refers to object"):
-        list(stream_pth(save(tmp_path / "a.pth", content, is_zip=True)))
+        list(PthStream(save(tmp_path / "a.pth", content, is_zip=True)))
 
 
 def test_one_architecture_is_in_memory_at_a_time(
@@ -388,8 +388,8 @@ def test_one_architecture_is_in_memory_at_a_time(
     path = save(tmp_path / "a.pth", content, is_zip=True)
     del content
 
-    whole, n_whole = traced(lambda: len(list(stream_pth(path))))
-    streamed, n_streamed = traced(lambda: sum(1 for _ in stream_pth(path)))
+    whole, n_whole = traced(lambda: len(list(PthStream(path))))
+    streamed, n_streamed = traced(lambda: sum(1 for _ in PthStream(path)))
 
     assert (121, 121) == (n_whole, n_streamed)
     assert streamed < whole / 8
@@ -410,7 +410,7 @@ def test_progress_rises_to_the_total(tmp_path: Path, is_zip: bool) -> None:
     path = save(tmp_path / "a.pth", made_content(n_archs=3), is_zip)
     seen: list[tuple[int, int]] = []
 
-    list(stream_pth(path, lambda done, total: seen.append((done, total))))
+    list(PthStream(path, lambda done, total: seen.append((done, total))))
     done, totals = zip(*seen, strict=True)
 
     assert 7 == len(seen)  # the names, and three architectures under two schedules
@@ -421,13 +421,31 @@ def test_progress_rises_to_the_total(tmp_path: Path, is_zip: bool) -> None:
 
 def test_an_abandoned_stream_closes_its_file(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pth", made_content(n_archs=3), is_zip=True)
-    stream = stream_pth(path)
+    stream = iter(PthStream(path))
     next(stream)
 
     stream.close()  # type: ignore[attr-defined]
 
     path.unlink()
     assert [] == list(stream)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_stream_goes_on_from_any_place(tmp_path: Path, is_zip: bool, protocol: int) -> None:
+    path = save(tmp_path / "a.pth", made_content(n_archs=4), is_zip, protocol)
+    whole = PthStream(path)
+    events, places = zip(*((event, whole.place()) for event in whole), strict=True)
+
+    for n_read in range(2, 10):  # The names, and then two states an architecture.
+        assert list(events[n_read:]) == list(PthStream(path, at=places[n_read - 1]))
+
+
+def test_a_place_gives_nothing_to_call(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pth", made_content(n_archs=2), is_zip=True)
+
+    with pytest.raises(pickle.UnpicklingError, match=r"system in a place"):
+        list(PthStream(path, at=pickle.dumps(os.system)))
 
 
 def without(key: str) -> dict[str, Any]:
@@ -481,7 +499,7 @@ def test_another_content_is_named_with_file_and_byte(
     path = save(tmp_path / "a.pth", make(), is_zip)
 
     with pytest.raises(BadFile, match=rf"a\.pth.*, byte \d+.*{word}"):
-        list(stream_pth(path))
+        list(PthStream(path))
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
@@ -490,7 +508,7 @@ def test_tensors_are_refused_with_a_remedy(tmp_path: Path, is_zip: bool) -> None
     path = save(tmp_path / "a.pth", made_content(1) | {"weights": torch.ones(2)}, is_zip)
 
     with pytest.raises(BadFile, match="tensor"):
-        list(stream_pth(path))
+        list(PthStream(path))
 
 
 GOOD_PTH = pickle.dumps(made_content(2), 2)
@@ -529,7 +547,7 @@ def test_another_file_is_named_with_a_remedy(tmp_path: Path, name: str) -> None:
     WRONG_FILES[name](path)
 
     with pytest.raises(BadFile, match=r"a\.pth") as caught:
-        list(stream_pth(path))
+        list(PthStream(path))
 
     assert "" != caught.value.remedy
 
@@ -541,7 +559,7 @@ def test_a_file_cut_anywhere_is_a_bad_file(tmp_path: Path) -> None:
     for n_bytes in range(0, len(whole), 5):
         path.write_bytes(whole[:n_bytes])
         with pytest.raises(BadFile, match=r"b\.pth, byte \d+"):
-            list(stream_pth(path))
+            list(PthStream(path))
 
 
 def test_a_file_without_results_is_not_read_to_its_end(
@@ -551,7 +569,7 @@ def test_a_file_without_results_is_not_read_to_its_end(
     path = legacy_file(tmp_path / "a.pth", b"\x80\x02](" + b"N" * 2**24)
 
     with pytest.raises(BadFile, match=r"byte [34]\d{6}: no results in the last"):
-        list(stream_pth(path))
+        list(PthStream(path))
 
 
 # --- Files made to do harm ----------------------------------------------------------------------
@@ -620,12 +638,12 @@ def test_nothing_is_executed(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadFile):
         unpickle_arch(bz2.compress(raw), "f")
     with pytest.raises(BadFile):
-        list(stream_pth(legacy_file(tmp_path / "legacy.pth", raw)))
+        list(PthStream(legacy_file(tmp_path / "legacy.pth", raw)))
     with pytest.raises(BadFile):
-        list(stream_pth(zip_file(tmp_path / "zip.pth", raw)))
+        list(PthStream(zip_file(tmp_path / "zip.pth", raw)))
     (tmp_path / "head.pth").write_bytes(raw)
     with pytest.raises(BadFile):
-        list(stream_pth(tmp_path / "head.pth"))
+        list(PthStream(tmp_path / "head.pth"))
 
     assert not marker.exists()
 
@@ -665,7 +683,7 @@ def test_the_permitted_names_cannot_be_misused(tmp_path: Path, name: str) -> Non
     with pytest.raises(BadFile):
         unpickle_arch(bz2.compress(raw), "f")
     with pytest.raises(BadFile):
-        list(stream_pth(legacy_file(tmp_path / "a.pth", raw)))
+        list(PthStream(legacy_file(tmp_path / "a.pth", raw)))
 
     assert plain(pickle.loads(GOOD_RAW)) == unpickle_arch(GOOD_BZ2, "f")
 
@@ -741,7 +759,7 @@ def test_any_pth_is_read_or_refused(
     whole = make(path, raw).read_bytes() + (b"" if is_zip else NO_KEYS)
     path.write_bytes(changed(whole, at, cut))
 
-    read_or_refuse(lambda: list(stream_pth(path)))
+    read_or_refuse(lambda: list(PthStream(path)))
 
 
 @FUZZ
@@ -753,4 +771,4 @@ def test_any_pickle_in_a_pth_is_read_or_refused(
     raw = changed(GOOD_PTH[:-1], at, None) + more + b"."
     path = legacy_file(fuzz_folder / "b.pth", raw, NO_KEYS)
 
-    read_or_refuse(lambda: list(stream_pth(path)))
+    read_or_refuse(lambda: list(PthStream(path)))

@@ -447,6 +447,22 @@ def test_other_tasks_of_cluttered_digits_are_opened_by_an_option() -> None:
     assert (1, 12, 12) == found.about.shape
 
 
+def test_cluttered_digits_can_be_more_than_those_of_mini201() -> None:
+    found = open_images("cluttered-digits", n_train=1100)
+
+    train = found.splits["train"].images
+    assert {"train": 1100, "valid": 1000, "test": 1000} == {
+        name: len(split) for name, split in found.splits.items()
+    }
+    assert len(np.unique(train.reshape(1100, -1), axis=0)) == 1100
+
+
+@pytest.mark.parametrize("n_train", [0, -1, 2.5, "many"])
+def test_a_number_of_images_that_is_none_is_refused(n_train: object) -> None:
+    with pytest.raises(InvalidSpec, match="n_train is a number of images"):
+        open_images("cluttered-digits", n_train=n_train)
+
+
 def test_gaussian_images_are_standard_normal_and_stay_as_they_are_on_the_device() -> None:
     held = open_images("gaussian", seed=3, shape=(2, 16, 8), n_classes=7, n_images=700)
     split = held.splits["train"]
