@@ -34,7 +34,8 @@ from protocols.options import configured
 from protocols.search.batches import Batches, Halves, halves
 from protocols.search.diagnostics import DIAGNOSTICS
 from protocols.search.engine_options import EngineOptions
-from protocols.search.loop import Epoch, Search
+from protocols.search.history import Epoch
+from protocols.search.loop import Search
 from protocols.search.method import Method
 from protocols.search.recipe import Recipe
 from protocols.search.selector import Selector

@@ -1,4 +1,4 @@
-"""The loop of every supernet search: state, steps, counts, and what is recorded of each epoch."""
+"""The loop of every supernet search: its state, its steps, and what it counts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any, final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -26,68 +25,16 @@ from protocols.saliency import as_strengths, gradient
 from protocols.search.batches import Batches, Pair
 from protocols.search.diagnostics import DIAGNOSTICS
 from protocols.search.engine_options import PLAIN, EngineOptions, compilable
+from protocols.search.history import Counts, Epoch, Strengths
 from protocols.search.method import ARCH, EVALUATION, WEIGHTS, Alphas, Method, Moment
 from protocols.search.recipe import BATCH, RECALIBRATED, Recipe
 from protocols.search.stages import hand_over
 from protocols.training import Labelled, own_chance
 
-Strengths = Sequence[NDArray[np.float64]]
 N_SUMS = 3  # Images, right answers, summed loss.
 RECALIBRATION_BATCHES = 10  # Ours.
 SMALLER_STEPS = "A smaller lr or a clip of gradients may help."
 METHOD = "method"  # The purpose of random numbers that are for no mix.
-
-
-@dataclass
-class Counts:
-    """What was spent.
-
-    image_passes: images that went forwards and backwards once. weight_steps: those of a look-ahead
-    too. scored: networks by a proxy, in a selection. evaluated: images that only went forwards, to
-    measure or to select. diagnostic_passes: image passes, of products with a Hessian two, that
-    nothing learned from.
-    """
-
-    image_passes: int = 0
-    weight_steps: int = 0
-    arch_steps: int = 0
-    scored: int = 0
-    evaluated: int = 0
-    diagnostic_passes: int = 0
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What is known after an epoch, counted from 1; 0 is before the first.
-
-    strengths: per learned group (n_rows, n_options). arch: what `discretise` makes of them; None
-    where nothing learns. losses, accuracies: by phase, of the batches as they were learnt from.
-    measured: diagnostics by name.
-    """
-
-    epoch: int
-    strengths: Strengths
-    arch: Arch | None
-    losses: Mapping[str, float] = field(default_factory=dict)
-    accuracies: Mapping[str, float] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    measured: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def state(self) -> dict[str, Any]:
-        """The same in what torch.load takes without trust."""
-        return {
-            **vars(self),
-            "strengths": [torch.from_numpy(block) for block in self.strengths],
-            "arch": None if self.arch is None else list(self.arch.code),
-        }
-
-    @classmethod
-    def of_state(cls, space: SearchSpace, state: Mapping[str, Any]) -> Epoch:
-        """The epoch that a state was made of."""
-        strengths = [block.cpu().numpy() for block in state["strengths"]]
-        arch = None if state["arch"] is None else space.arch(state["arch"])
-        return cls(**{**state, "strengths": strengths, "arch": arch})
 
 
 @final
