@@ -1,4 +1,4 @@
-"""What the searches of common/mini201 found, as Markdown: the generated part of docs/searches.md.
+"""What searches found, as Markdown: the generated parts of docs/searches.md.
 
 python -m reports.searches_sheet
 """
@@ -20,17 +20,28 @@ from reports.supernet_rows import COMMON
 
 FOLLOWED = ("darts", "drnas", "balenas", "sotl")  # Of 50 epochs each.
 EPOCHS = (1, 5, 10, 25, 50)
+MID_SCALE = "common/nb201_cifar"
 
 
-def sheet() -> str:
-    """Every label of the suite: what its cells reach and are made of, best mean first.
-
-    Of the records that are kept or packed; none is run.
-    """
-    rows = {
-        label: [r for r in run_all(specs, leave_out=_never) if r.status == DONE]
-        for label, specs in read_labelled(COMMON).items()
+def parts() -> dict[str, str]:
+    """Every generated part by name. Of the records that are kept or packed; none is run."""
+    rows = _finished(COMMON)
+    return {
+        "searches": "\n".join(_searches(rows)),
+        "track": "\n".join(_on_the_way({label: rows[label] for label in FOLLOWED})),
+        "mid-scale": "\n".join(_mid_scale(_finished(MID_SCALE))),
     }
+
+
+def _finished(suite: str) -> dict[str, list[Record]]:
+    return {
+        label: [r for r in run_all(specs, leave_out=_never) if r.status == DONE]
+        for label, specs in read_labelled(suite).items()
+    }
+
+
+def _searches(rows: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Every label: what its cells reach and are made of, best mean first."""
     ranked = sorted(rows, key=lambda label: -float(_truths(rows[label]).mean()))
     lines = [
         f"| search | n | test accuracy (%) | 95 % of its mean | {' | '.join(OPS)} |",
@@ -43,8 +54,7 @@ def sheet() -> str:
             f"| {label} | {len(truths)} | {truths.mean():.1f} ± {truths.std(ddof=1):.1f} |"
             f" {low:.1f} to {high:.1f} |" + "".join(f" {n:.1f} |" for n in _operations(rows[label]))
         )
-    lines += ["", *_on_the_way({label: rows[label] for label in FOLLOWED})]
-    return "\n".join(lines)
+    return lines
 
 
 def _on_the_way(rows: Mapping[str, Sequence[Record]]) -> list[str]:
@@ -58,6 +68,28 @@ def _on_the_way(rows: Mapping[str, Sequence[Record]]) -> list[str]:
             losses = [record.result["curves"][epoch]["losses"]["weights"] for record in records]
             cells.append(f"{np.mean(truths):.1f} | {np.mean(losses):.3f}")
         lines.append(f"| {label} | {' | '.join(cells)} |")
+    return lines
+
+
+def _mid_scale(rows: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Every run: what it spent, and the test accuracy of its cell on every data set."""
+    (datasets,) = {tuple(record.result["values"]) for held in rows.values() for record in held}
+    lines = [
+        f"| search | seed | epochs | image-passes | minutes | {' | '.join(datasets)} | cell |",
+        "|---|--:|--:|--:|--:|" + "--:|" * len(datasets) + "---|",
+    ]
+    for label, records in rows.items():
+        for record in records:
+            found = record.result
+            spent = [
+                found["recipe"]["epochs"],
+                f"{found['counts']['image_passes']:,}",
+                f"{found['search_seconds'] / 60:.0f}",
+            ]
+            truths = [f"{found['values'][dataset]['truth']:.2f}" for dataset in datasets]
+            cell = found["arch"].replace("|", "\\|")
+            held = [label, record.spec.seed, *spent, *truths, cell]
+            lines.append(f"| {' | '.join(map(str, held))} |")
     return lines
 
 
@@ -85,4 +117,5 @@ def _operations(records: Sequence[Record]) -> np.ndarray[tuple[int], np.dtype[np
 
 
 if __name__ == "__main__":
-    click.echo(sheet())
+    for name, part in parts().items():
+        click.echo(f"<!-- {name}: begin -->\n{part}\n<!-- {name}: end -->\n")

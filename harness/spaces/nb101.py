@@ -398,7 +398,7 @@ def _params(codes: NDArray[np.int64]) -> NDArray[np.float64]:
     """(n,) trainable parameters; every graph is worked out once, its operations then look up."""
     numbers = codes[:, :N_EDGES] @ (2 ** np.arange(N_EDGES))
     _, first, graph = np.unique(numbers, return_index=True, return_inverse=True)
-    tables = np.array([_graph_params(bits) for bits in codes[first, :N_EDGES].tolist()])
+    tables = np.array([_graph_params(tuple(bits)) for bits in codes[first, :N_EDGES].tolist()])
     tables = tables.reshape(-1, 1 + N_INNER, len(OPS))  # Also where there are no codes.
     total = tables[:, 0, 0][graph]
     for vertex in range(1, N_INNER + 1):
@@ -406,7 +406,8 @@ def _params(codes: NDArray[np.int64]) -> NDArray[np.float64]:
     return total
 
 
-def _graph_params(bits: Sequence[int]) -> NDArray[np.float64]:
+@lru_cache(maxsize=2**14)  # A few thousand graphs are of all cells.
+def _graph_params(bits: tuple[int, ...]) -> NDArray[np.float64]:
     """(6, 3): row 0 is what every operation shares, row v what each operation of vertex v adds."""
     table = np.zeros((1 + N_INNER, len(OPS)))
     kept = _prune(bits)

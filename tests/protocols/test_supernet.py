@@ -114,7 +114,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(home, monkeypatch):
 
 
 def test_searches_that_differ_in_their_selection_are_trained_once(home, monkeypatch):
-    selection = {"selector": "perturbation", "selection": {"tune_epochs": 1}}
+    selection = {"selector": "perturbation", "selection": {"tune_epochs": 1, "n_batches": 1}}
     alone = execute(spec(seed=1, **selection)).result
     shutil.rmtree(store.home() / "supernets")
     execute(spec(seed=1))
@@ -136,8 +136,9 @@ def test_a_search_that_is_stopped_early_is_the_first_part_of_the_whole_one(home,
     assert early.result["track"] == whole.result["track"][:2]
     assert early.result["arch"] == whole.result["track"][1]["arch"]
     assert np.array_equal(early.array("strengths_op"), whole.array("strengths_op")[:2])
-    execute(spec(seed=1, selector="perturbation", selection={"tune_epochs": 0}))
-    execute(spec(seed=1, stop=1, selector="perturbation", selection={"tune_epochs": 0}))
+    quick = {"selector": "perturbation", "selection": {"tune_epochs": 0, "n_batches": 1}}
+    execute(spec(seed=1, **quick))
+    execute(spec(seed=1, stop=1, **quick))
     assert epochs == [0]  # Both are kept.
     with pytest.raises(InvalidSpec, match="stop is an epoch of 2, not 3"):
         execute(spec(stop=3))
@@ -157,7 +158,8 @@ def test_a_kept_search_that_cannot_be_read_is_named(home):
 
 def test_a_record_holds_what_its_selector_measured(home):
     probed = execute(spec(selector="discretisation", selection={"n_rows": 2, "tune_epochs": 0}))
-    watched = execute(spec(selector="perturbation", selection={"tune_epochs": 0, "watched": True}))
+    selection = {"tune_epochs": 0, "n_batches": 1, "watched": True}
+    watched = execute(spec(selector="perturbation", selection=selection))
 
     assert (probed.status, watched.status) == (DONE, DONE)
     code = load("mini201").space.parse(probed.result["arch"]).code
@@ -169,8 +171,8 @@ def test_a_record_holds_what_its_selector_measured(home):
         assert code[row] == of_row.argmax()
         assert own.tolist() == probed.array("strengths_op")[-1, row].tolist()
     assert watched.array("accuracy_left").shape == (7,)
-    # Five options of six rows, and seven times what is left, on 1,000 images each.
-    assert watched.result["counts"]["evaluated"] == (30 + 7) * 1000
+    # Five options of six rows on 200 images each, and seven times what is left on all 1,000.
+    assert watched.result["counts"]["evaluated"] == 30 * 200 + 7 * 1000
 
 
 def test_what_a_method_measures_to_decide_is_counted(home):
