@@ -1,5 +1,7 @@
 """What searches found, as Markdown: the generated parts of docs/searches.md.
 
+The part of the mid scale needs NAS-Bench-201's dump, imported as nb201.
+
 python -m reports.searches_sheet
 """
 
@@ -14,6 +16,7 @@ from harness.config import read_labelled
 from harness.engine import run_all
 from harness.record import DONE, Record, RunSpec
 from harness.spaces import space
+from harness.spaces.darts import SKIP
 from harness.spaces.nb201 import OPS
 from harness.stats import mean_interval
 from reports.supernet_rows import COMMON
@@ -23,14 +26,18 @@ EPOCHS = (1, 5, 10, 25, 50)
 MID_SCALE = "common/nb201_cifar"
 
 
-def parts() -> dict[str, str]:
-    """Every generated part by name. Of the records that are kept or packed; none is run."""
+def on_mini201() -> dict[str, str]:
+    """The parts about mini201 by name. Of the records that are kept or packed; none is run."""
     rows = _finished(COMMON)
     return {
         "searches": "\n".join(_searches(rows)),
         "track": "\n".join(_on_the_way({label: rows[label] for label in FOLLOWED})),
-        "mid-scale": "\n".join(_mid_scale(_finished(MID_SCALE))),
     }
+
+
+def at_mid_scale() -> dict[str, str]:
+    """The part about NAS-Bench-201's own supernet, in the same way."""
+    return {"mid-scale": "\n".join(_mid_scale(_finished(MID_SCALE)))}
 
 
 def _finished(suite: str) -> dict[str, list[Record]]:
@@ -72,11 +79,15 @@ def _on_the_way(rows: Mapping[str, Sequence[Record]]) -> list[str]:
 
 
 def _mid_scale(rows: Mapping[str, Sequence[Record]]) -> list[str]:
-    """Every run: what it spent, and the test accuracy of its cell on every data set."""
+    """Every run: what it spent, the test accuracy of its cell on every data set, and its skips.
+
+    A method that learns no parameters has no cell after an epoch.
+    """
     (datasets,) = {tuple(record.result["values"]) for held in rows.values() for record in held}
     lines = [
-        f"| search | seed | epochs | image-passes | minutes | {' | '.join(datasets)} | cell |",
-        "|---|--:|--:|--:|--:|" + "--:|" * len(datasets) + "---|",
+        f"| search | seed | epochs | image-passes | minutes | {' | '.join(datasets)} | cell |"
+        " skips after each epoch |",
+        "|---|--:|--:|--:|--:|" + "--:|" * len(datasets) + "---|---|",
     ]
     for label, records in rows.items():
         for record in records:
@@ -88,7 +99,9 @@ def _mid_scale(rows: Mapping[str, Sequence[Record]]) -> list[str]:
             ]
             truths = [f"{found['values'][dataset]['truth']:.2f}" for dataset in datasets]
             cell = found["arch"].replace("|", "\\|")
-            held = [label, record.spec.seed, *spent, *truths, cell]
+            skips = [at["arch"].count(SKIP) for at in found["track"] if at["epoch"]]
+            of_epochs = ", ".join(map(str, skips)) or "–"
+            held = [label, record.identity["seed"], *spent, *truths, cell, of_epochs]
             lines.append(f"| {' | '.join(map(str, held))} |")
     return lines
 
@@ -117,5 +130,5 @@ def _operations(records: Sequence[Record]) -> np.ndarray[tuple[int], np.dtype[np
 
 
 if __name__ == "__main__":
-    for name, part in parts().items():
+    for name, part in (on_mini201() | at_mid_scale()).items():
         click.echo(f"<!-- {name}: begin -->\n{part}\n<!-- {name}: end -->\n")

@@ -31,6 +31,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def nb201_dump(home: Path, data: Path) -> str:
+    """The dump of NAS-Bench-201, imported and called nb201 too; the name of its store."""
+    from harness.registry import adapter_of
+    from harness.store import set_alias
+
+    name = adapter_of("csv").pack(
+        "csv",
+        data / "nb201" / "nb201.csv.gz",
+        mapping="nb201_dump",
+        jobs=1,
+        progress=lambda done, total: None,
+    )
+    set_alias("nb201", name)
+    return name
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(
         report.longrepr[2].removeprefix("Skipped: ")

@@ -9,11 +9,14 @@ PACKS = sorted(registry.recipes_folder().rglob("*.zip"))
 
 
 @pytest.mark.parametrize("pack", PACKS, ids=lambda path: path.stem)
-def test_a_pack_holds_the_runs_of_its_suite_and_no_others(home, pack):
+def test_a_pack_holds_the_runs_of_its_suite_and_no_others(home, pack, request):
     """Fails when a version is raised: the suite must then be run and packed again."""
     pytest.importorskip("torch", reason="torch is not installed")
     suite = pack.relative_to(registry.recipes_folder()).with_suffix("").as_posix()
-    asked = {record.identity_key(engine.identity_of(spec)) for spec in read_suite(suite)}
+    specs = read_suite(suite)
+    if any(spec.benchmark == "nb201" for spec in specs):
+        request.getfixturevalue("nb201_dump")
+    asked = {record.identity_key(engine.identity_of(spec)) for spec in specs}
     held = {file.removesuffix(".json") for file in packs.names(pack) if file.endswith(".json")}
 
     assert asked == held
