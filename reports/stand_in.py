@@ -143,17 +143,25 @@ def notes(searches: Sequence[StandIn], records: Sequence[Record]) -> list[str]:
     instead = [s for s in searches if s.small and not s.is_papers(records)]
     reasons = dict.fromkeys(reason for s in instead if (reason := s.why_not(records)))
     return [
-        *dict.fromkeys(map(_in_words, shown)),
+        *_in_words(shown),
         *(f"These settings are ours, in place of the paper's search: {r}" for r in reasons),
     ]
 
 
-def _in_words(record: Record) -> str:
-    setting, recipe = record.identity["setting"], record.result["recipe"]
-    network = ", ".join(f"{name} {value}" for name, value in setting.get("network", {}).items())
-    return (
-        f"Searched on {setting['dataset']}, {recipe['epochs']} epochs of batches of"
-        f" {recipe['batch_size']}, rates from {recipe['lr']:g} for weights and"
-        f" {recipe['arch_lr']:g} for architecture parameters, by the supernet of"
-        f" {record.identity['space']} with {network or 'the settings of its paper'}."
-    )
+def _in_words(records: Sequence[Record]) -> list[str]:
+    """One sentence for all that differ in their space and their seed alone."""
+    spaces: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        setting, recipe = record.identity["setting"], record.result["recipe"]
+        network = ", ".join(f"{name} {value}" for name, value in setting.get("network", {}).items())
+        search = (
+            f"Searched on {setting['dataset']}, {recipe['epochs']} epochs of batches of"
+            f" {recipe['batch_size']}, rates from {recipe['lr']:g} for weights and"
+            f" {recipe['arch_lr']:g} for architecture parameters"
+        )
+        held = spaces.setdefault((search, network or "the settings of its paper"), [])
+        held.append(record.identity["space"])
+    return [
+        f"{search}, by the supernet of {', '.join(dict.fromkeys(held))} with {network}."
+        for (search, network), held in spaces.items()
+    ]
