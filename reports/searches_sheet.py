@@ -23,7 +23,8 @@ from reports.supernet_rows import COMMON
 
 FOLLOWED = ("darts", "drnas", "balenas", "sotl")  # Of 50 epochs each.
 EPOCHS = (1, 5, 10, 25, 50)
-MID_SCALE = "common/nb201_cifar"
+SUMMED = ("darts", "drnas", "sotl")  # What the variants of SoTL-DARTS are shown beside.
+SUMS, MID_SCALE = "common/mini201_sotl", "common/nb201_cifar"
 
 
 def on_mini201() -> dict[str, str]:
@@ -32,6 +33,7 @@ def on_mini201() -> dict[str, str]:
     return {
         "searches": "\n".join(_searches(rows)),
         "track": "\n".join(_on_the_way({label: rows[label] for label in FOLLOWED})),
+        "sums": "\n".join(_searches({label: rows[label] for label in SUMMED} | _finished(SUMS))),
     }
 
 
@@ -48,18 +50,24 @@ def _finished(suite: str) -> dict[str, list[Record]]:
 
 
 def _searches(rows: Mapping[str, Sequence[Record]]) -> list[str]:
-    """Every label: what its cells reach and are made of, best mean first."""
+    """Every label: what its cells reach and are made of, best mean first.
+
+    The loss is the last epoch's, of the batches as weights learnt from them.
+    """
     ranked = sorted(rows, key=lambda label: -float(_truths(rows[label]).mean()))
     lines = [
-        f"| search | n | test accuracy (%) | 95 % of its mean | {' | '.join(OPS)} |",
-        "|---|--:|--:|--:|" + "--:|" * len(OPS),
+        "| search | n | test accuracy (%) | 95 % of its mean | loss (nats) |"
+        f" {' | '.join(OPS)} |",
+        "|---|--:|--:|--:|--:|" + "--:|" * len(OPS),
     ]
     for label in ranked:
         truths = _truths(rows[label])
         low, high = mean_interval(truths)
+        loss = np.mean([_loss_after(record, -1) for record in rows[label]])
         lines.append(
             f"| {label} | {len(truths)} | {truths.mean():.1f} ± {truths.std(ddof=1):.1f} |"
-            f" {low:.1f} to {high:.1f} |" + "".join(f" {n:.1f} |" for n in _operations(rows[label]))
+            f" {low:.1f} to {high:.1f} | {loss:.3f} |"
+            + "".join(f" {n:.1f} |" for n in _operations(rows[label]))
         )
     return lines
 
@@ -72,7 +80,7 @@ def _on_the_way(rows: Mapping[str, Sequence[Record]]) -> list[str]:
         cells = []
         for epoch in EPOCHS:
             truths = [_truth_after(record, epoch) for record in records]
-            losses = [record.result["curves"][epoch]["losses"]["weights"] for record in records]
+            losses = [_loss_after(record, epoch) for record in records]
             cells.append(f"{np.mean(truths):.1f} | {np.mean(losses):.3f}")
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return lines
@@ -104,6 +112,10 @@ def _mid_scale(rows: Mapping[str, Sequence[Record]]) -> list[str]:
             held = [label, record.identity["seed"], *spent, *truths, cell, of_epochs]
             lines.append(f"| {' | '.join(map(str, held))} |")
     return lines
+
+
+def _loss_after(record: Record, epoch: int) -> float:
+    return float(record.result["curves"][epoch]["losses"]["weights"])
 
 
 def _truth_after(record: Record, epoch: int) -> float:
