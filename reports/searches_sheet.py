@@ -56,8 +56,7 @@ def _searches(rows: Mapping[str, Sequence[Record]]) -> list[str]:
     """
     ranked = sorted(rows, key=lambda label: -float(_truths(rows[label]).mean()))
     lines = [
-        "| search | n | test accuracy (%) | 95 % of its mean | loss (nats) |"
-        f" {' | '.join(OPS)} |",
+        f"| search | n | test accuracy (%) | 95 % of its mean | loss (nats) | {' | '.join(OPS)} |",
         "|---|--:|--:|--:|--:|" + "--:|" * len(OPS),
     ]
     for label in ranked:

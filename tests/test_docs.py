@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from reports import mini201_sheet, searches_sheet
+from reports.reproduce import reproduce
 
 DOCS = Path(__file__).parents[1] / "docs"
 SHEET = (DOCS / "mini201.md").read_text(encoding="utf-8")
@@ -63,3 +64,16 @@ def test_the_settings_that_the_sheet_tells_are_those_of_the_build():
 def test_the_searches_numbers_are_those_of_the_records_that_ship(home):
     check_parts(searches_sheet.on_mini201())
     assert not any((home / "runs").rglob("*.json"))
+
+
+def test_what_is_told_of_other_spaces_is_in_the_items_that_it_names(home, tmp_path):
+    section = re.search(r"## In spaces without a table\n(.*?)\n## ", SEARCHES, re.S)[1]
+    items = re.findall(r"reproduce (\S+) --quick", section)
+    told = re.findall(r"\d+\.\d+ ± \d+\.\d+", section)
+
+    reproduce(items, out=tmp_path, quick=True)
+
+    shown = "".join((tmp_path / f"{item.replace(':', '_')}.md").read_text() for item in items)
+    assert len(items) == 3
+    assert len(told) == 8
+    assert [number for number in told if number not in shown] == []
