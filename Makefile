@@ -18,7 +18,7 @@ report: $(VENV)/.installed
 	$(VENV)/bin/nas-harness reproduce all --quick --out $(REPORT)
 
 test: $(VENV)/.installed-dev checks
-	$(VENV)/bin/pytest -n 2 --dist loadfile
+	$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 checks: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
