@@ -270,7 +270,14 @@ def hits(points, box):
 
 
 @pytest.mark.parametrize(
-    ("name", "n"), [("darts", 20), ("nb201", 20), ("nb101", 20), ("oneshot1-3", 20)]
+    ("name", "n"),
+    [
+        ("darts", 20),
+        pytest.param("darts", 60, marks=pytest.mark.slow),
+        ("nb201", 20),
+        ("nb101", 20),
+        ("oneshot1-3", 20),
+    ],
 )
 def test_nothing_overlaps_as_it_is_rendered(name, n):
     for graph in random_graphs(name, n):
