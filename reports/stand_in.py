@@ -124,7 +124,7 @@ def stand_in_item(
         problem=lambda benchmark: None if requests(benchmark) else no_torch(),
         requests=requests,
         measure=build,
-        unproven=MINI_ONLY if has_stand_in else NEVER,
+        unproven=MINI_ONLY if any(search.small for search in searches) else NEVER,
         benchmark=None if has_tables else no_table.name_of(space),
         tells_skips=has_stand_in,
         without_table=True,
