@@ -30,7 +30,8 @@ from protocols.nets.mix import path_mix, softmax_mix
 from protocols.nets.nb201 import Network
 from protocols.nets.nb201_supernet import NB201Supernet
 from protocols.nets.ops import nb201_op
-from protocols.search.batches import Batches, halves
+from protocols.search.batches import Batches
+from protocols.search.halves import halves
 from protocols.search.loop import Search
 from protocols.search.recipe import Recipe
 

@@ -31,9 +31,10 @@ from protocols.looked_up import no_look_up, slices_of, values_of, worth
 from protocols.nets.mix import Supernet, learned
 from protocols.nets.supernets import has_supernet, supernet
 from protocols.options import configured
-from protocols.search.batches import Batches, Halves, halves
+from protocols.search.batches import Batches
 from protocols.search.diagnostics import DIAGNOSTICS
 from protocols.search.engine_options import EngineOptions
+from protocols.search.halves import SPLITS, Halves, halves
 from protocols.search.history import Epoch
 from protocols.search.loop import Search
 from protocols.search.method import Method
@@ -48,7 +49,9 @@ class Setting:
     """The setting of a run; every other key is an option of the method.
 
     dataset, images, space, truth_seed, search_seed, n_made, device: as in the protocol `untrained`.
-    image_options: of the images' data set, such as {n_train = 8000} of cluttered-digits.
+    image_options: of the images' data set, such as {n_train = 8000} of cluttered-digits. split:
+    which images weights learn from and which may be looked at besides, one of
+    `protocols.search.halves.SPLITS`.
     network: settings of the supernet, by default those that the benchmark trained. recipe: fields
     of `Recipe`. selector: a name or a file; selection: its options. diagnostics: such as
     {eigenvalue = "valid"}, see `protocols.search.diagnostics`, after every epoch. engine:
@@ -59,6 +62,7 @@ class Setting:
     dataset: str
     images: str | None = None
     image_options: Mapping[str, Any] = field(default_factory=dict)
+    split: str = "benchmark"
     space: str | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -97,6 +101,8 @@ class Setting:
             raise InvalidSpec(f"stop is an epoch of {recipe.epochs}, not {found.stop}.")
         if found.image_name not in NAMES:
             raise unknown("image data set", found.image_name, NAMES)
+        if found.split not in SPLITS:
+            raise unknown("split", found.split, SPLITS)
         return found
 
     @property
@@ -169,7 +175,7 @@ class SupernetSearch(Protocol):
             n_made=setting.n_made,
             options=setting.image_options,
         )
-        found = halves(images)
+        found = halves(images, setting.split)
         name = type(method).__name__
         chance = int(derive(run.seed, "torch").integers(2**63))
         with (
@@ -179,6 +185,7 @@ class SupernetSearch(Protocol):
             setting.engine_options.running(setting.device),
             memory_errors("Use a smaller batch_size of the recipe or fewer channels."),
         ):
+            _forget_peak(setting.device)
             search = _trained(run, setting, method, images, found)
             started = time.perf_counter()
             selected = selector.select(search, derive(run.seed, "selection"))
@@ -291,8 +298,14 @@ def _device_name(search: Search) -> str:
     return torch.cuda.get_device_name(search.device) if is_cuda else search.device.type
 
 
+def _forget_peak(device: str) -> None:
+    """What earlier runs of this process took of a GPU; a process forgets no peak of its own."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def _peak_memory_mb(search: Search) -> float:
-    """Of the device, or of this process since it began."""
+    """Of the device in this run, or of this process since it began."""
     if search.device.type == "cuda":
         return torch.cuda.max_memory_allocated(search.device) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

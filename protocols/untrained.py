@@ -32,7 +32,7 @@ from protocols.nets.mix import Supernet
 from protocols.nets.networks import network
 from protocols.nets.supernets import has_supernet, supernet
 from protocols.options import configured
-from protocols.search.batches import halves
+from protocols.search.halves import halves
 from protocols.trained_networks import FASTER, TRAINED
 from protocols.training import Labelled, one_thread, own_chance
 

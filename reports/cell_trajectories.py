@@ -11,6 +11,7 @@ from harness.benchmark import Benchmark
 from harness.record import Record
 from reports import nb201
 from reports.items import Item
+from reports.nb201 import MINI
 from reports.search_curves import (
     Axis,
     Kind,
@@ -19,7 +20,7 @@ from reports.search_curves import (
     search_curves_item,
     seeds_of_table,
 )
-from reports.supernet_rows import MINI, MINI_ONLY, Searched
+from reports.supernet_rows import MINI_ONLY, Searched
 
 TRUTH = "truth"
 ARGMAX = "DARTS"

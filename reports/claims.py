@@ -15,9 +15,10 @@ from reports import nb201
 from reports.card import card_of
 from reports.figures import Effects, Plot, effects
 from reports.items import TABLE, Artefact, Item
+from reports.nb201 import MINI
 from reports.row_search import specs_of
 from reports.spent import spent_table
-from reports.supernet_rows import COMMON, MINI, Searched
+from reports.supernet_rows import COMMON, Searched
 from reports.tables import Cell, Column, ResultTable, Row
 from reports.verdict import Measured
 

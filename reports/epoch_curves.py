@@ -18,9 +18,10 @@ from reports.figures import Curve, CurvePanel, by_epoch
 from reports.found_cells import Quantity as OfCells
 from reports.items import FIGURE, Artefact, Item
 from reports.learnt_cells import COUNTS_NOTE, learnt_cells
+from reports.nb201 import MINI
 from reports.row_search import RowSearch, distinct, no_torch, over_runs, specs_of
 from reports.stand_in import StandIn, notes, suites_in_words
-from reports.supernet_rows import MINI, MINI_ONLY, Searched, recipes_in_words
+from reports.supernet_rows import MINI_ONLY, Searched, recipes_in_words
 from reports.tables import Cell, Column, ResultTable, Row
 
 # Spaces whose cells a benchmark of another space holds.
@@ -69,21 +70,23 @@ def epoch_curves_item(
     """A figure with a panel a quantity and space, and its numbers at three epochs as a table.
 
     Panels that have nothing to show are left out, with the reason. The item is made on a benchmark
-    of the first panel's space, the other panels on the best that is here. cells: what is told of
-    the cells that searches in the first panel's space end with.
+    of the first panel's space, the other panels on the best that is here, or on mini201 where there
+    are no searches for the best. cells: what is told of the cells that searches in the first
+    panel's space end with.
     """
 
     def requests(benchmark: Benchmark) -> list[RunSpec]:
         return distinct(
             spec
             for panel in panels
-            for spec in specs_of(panel.searches.values(), table_of(panel.space, benchmark))
+            for table in tables_of(panel.space, benchmark)
+            for spec in specs_of(panel.searches.values(), table)
         )
 
     def build(item: Item, benchmark: Benchmark | None, records: Sequence[Record]) -> Artefact:
         assert benchmark is not None
-        tables = [table_of(panel.space, benchmark) for panel in panels]
-        found = [_found(*pair, records) for pair in zip(panels, tables, strict=True)]
+        shown_on = [_first_held(panel, benchmark, records) for panel in panels]
+        tables, found = [table for table, _ in shown_on], [held for _, held in shown_on]
         shown = [
             _panel(i, panels, found[i], table) for i, table in enumerate(tables) if found[i].values
         ]
@@ -132,9 +135,28 @@ def table_of(space: str, benchmark: Benchmark) -> Benchmark:
     return store.load(no_table.name_of(held_by)) if found is None else found
 
 
+def tables_of(space: str, benchmark: Benchmark) -> list[Benchmark]:
+    """`table_of`, and mini201 where it is another that has the space's cells."""
+    table, mini = table_of(space, benchmark), store.load(MINI)
+    return [table, *([mini] if mini.space.name == space and mini.name != table.name else [])]
+
+
+def _first_held(
+    panel: Panel, benchmark: Benchmark, records: Sequence[Record]
+) -> tuple[Benchmark, Found]:
+    """The first of the tables that the panel has something to show on."""
+    found = [(table, _found(panel, table, records)) for table in tables_of(panel.space, benchmark)]
+    return next((pair for pair in found if pair[1].values), found[0])
+
+
 def _found(panel: Panel, table: Benchmark, records: Sequence[Record]) -> Found:
-    """Runs of one space only, since others may have the same options."""
-    own = [record for record in records if record.identity["space"] == panel.space]
+    """Runs of one space and table only, since others may have the same options."""
+    places = (table.name, no_table.name_of(panel.space))
+    own = [
+        record
+        for record in records
+        if record.identity["space"] == panel.space and record.identity["benchmark"] in places
+    ]
     values, reasons, datasets = {}, {}, set()
     for name, search in panel.searches.items():
         problem = search.problem(own) or panel.quantity.cannot(table)
@@ -208,7 +230,7 @@ def _table(item: Item, panels: Sequence[Panel], found: Sequence[Found]) -> Resul
 
 def _cell(panel: Panel, found: Found, name: str, place: int) -> Cell:
     if name not in found.values:
-        return Cell(reason=found.reasons.get(name, ""))
+        return Cell(reason=found.reasons.get(name, "not one of this panel's searches"))
     values = found.values[name]
     last = values.shape[1] - 1
     at_epoch = values[:, (0, last // 2, last)[place]]

@@ -258,10 +258,11 @@ def _searched(
 ) -> Cell:
     """What the searches of a row reach on one data set; value: what the paper prints, if so."""
     dataset = nb201.datasets(benchmark).get(title)
-    problem = search.problem(records)
-    if dataset is None or problem is not None:
+    if dataset is None:
         missing = f"{benchmark.name} has no test accuracy of {title}"
-        return Cell(None, value, reason=problem or missing)
+        return Cell(None, value, reason=search.problem(records) or missing)
+    if (problem := search.problem(records, dataset)) is not None:
+        return Cell(None, value, reason=problem)
     measured = search.measured(records, dataset, "truth")
     return compared(measured, value, same_benchmark=nb201.is_the_papers(benchmark, dataset))
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-SEARCH = "needs supernet search, which this version does not have"
+OTHER_SEARCHES = "supernet searches of this row are in none of the suites yet"
 FINE_TUNING = "needs trained supernets and their fine-tuning, which this version does not have"
 RETRAIN = "needs networks trained from scratch on images, which this version does not have"
 SMALL_TRAINING = "needs training of small models from scratch, which this version does not have"
 ILLUSTRATION = "an illustration, nothing to measure"
-OWN_BEST = "the best of several runs of a method that is not run yet"
 
 
 def no_benchmark(space: str) -> str:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from harness import no_table, store
 from harness.benchmark import Benchmark
-from harness.engine import run_all
+from harness.engine import is_packed, run_all
 from harness.errors import HarnessError, StorageFailed
 from harness.files import write_atomically
-from harness.record import FAILED, SKIPPED, Record, RunSpec
+from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
 from reports import figures, html, latex, markdown, reasons
 from reports.candidates import candidates
 from reports.html import Absent, Section
 from reports.items import Artefact, Item, select
+from reports.nb201 import MINI
 from reports.row_search import no_torch
 from reports.tables import comparisons, to_csv
 
 INDEX = "index.html"
+SUPERNET = "supernet"
 # Protocols that compute on networks, and why their runs are left out of a quick report.
-ON_NETWORKS = ("supernet", "untrained", "zerocost")
+ON_NETWORKS = (SUPERNET, "untrained", "zerocost")
 NOT_QUICK = "was not run before, and is not for a quick report"
 
 
@@ -31,8 +33,9 @@ NOT_QUICK = "was not run before, and is not for a quick report"
 class Summary:
     """What a call of `reproduce` came to.
 
-    done: ids of the items that were made. skipped, failed: id -> reason. benchmarks: id -> the
-    benchmark that the item was made on. verdicts: id -> verdict -> how many cells.
+    done: ids of the items that were made. skipped, failed: id -> reason. benchmarks: section -> the
+    benchmark that it was made on. verdicts: section -> verdict -> how many cells. An item's first
+    section has its id.
     """
 
     out: Path
@@ -76,7 +79,8 @@ def reproduce(
     of its `candidates` that can answer it; where there is none, some are made by their searches
     alone. quick: of runs on networks only those that were kept or packed are shown. Items that
     cannot be made are skipped with a reason; one that fails does not stop the
-    others. progress: called with every record that was run.
+    others. One whose supernet searches are not there for its benchmark has a second section, on
+    what ships, where those searches ship. progress: called with every record that was run.
     Raises: UnknownName for an item, UnknownBenchmark, StorageFailed.
     """
     items = select(asked)
@@ -90,11 +94,13 @@ def reproduce(
         leave_out=_slow if quick else lambda _: None,
     )
     made: list[tuple[Section, str]] = []
+    done: list[str] = []
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
     for item in items:
         try:
-            made.append(_make(item, out, benchmark, run))
+            made += _make(item, out, benchmark, run)
+            done.append(item.id)
         except StorageFailed:
             raise
         except CannotRun as error:
@@ -107,7 +113,7 @@ def reproduce(
     _write_index(out, items, [section for section, _ in made], skipped, failed)
     return Summary(
         out=out,
-        done=tuple(section.item for section, _ in made),
+        done=tuple(done),
         skipped=skipped,
         failed=failed,
         benchmarks={section.item: name for section, name in made if name},
@@ -120,12 +126,38 @@ def _make(
     out: Path,
     benchmark: str | None,
     run: Callable[[Sequence[RunSpec]], list[Record]],
-) -> tuple[Section, str]:
+) -> list[tuple[Section, str]]:
+    """The sections of an item, with the benchmark of each."""
     table = _choose(item, benchmark)
     records = run(item.specs(table))
     _check(records, item)
-    artefact = item.build(table, records)
-    return write_item(item, artefact, out), table.name if table is not None else ""
+    sections = [(write_item(item, item.build(table, records), out), table.name if table else "")]
+    if benchmark is None and table is not None and not any(map(_is_search, records)):
+        sections += [(_make_on(other, item, out, run), other.name) for other in _shipped(item)]
+    return sections
+
+
+def _make_on(
+    benchmark: Benchmark, item: Item, out: Path, run: Callable[[Sequence[RunSpec]], list[Record]]
+) -> Section:
+    """A section of its own for an item on another benchmark."""
+    records = run(item.specs(benchmark))
+    _check(records, item)
+    there = replace(item, id=f"{item.id}-{benchmark.name}", title=f"{item.title}, {benchmark.name}")
+    return write_item(there, item.build(benchmark, records), out)
+
+
+def _is_search(record: Record) -> bool:
+    return record.status == DONE and record.identity["protocol"] == SUPERNET
+
+
+def _shipped(item: Item) -> list[Benchmark]:
+    """The benchmark that ships, where packs hold supernet searches of the item on it."""
+    if item.space is None or item.benchmark is not None or MINI not in candidates(item.space):
+        return []
+    benchmark = store.load(MINI)
+    specs = [spec for spec in item.specs(benchmark) if spec.protocol == SUPERNET]
+    return [benchmark] if any(map(is_packed, specs)) else []
 
 
 def _slow(spec: RunSpec) -> str | None:
@@ -164,10 +196,14 @@ def _candidates(item: Item, space: str) -> list[str]:
 
 
 def _check(records: Sequence[Record], item: Item) -> None:
-    """Raises: CannotRun if a run was skipped that the item needs, HarnessError if one failed."""
+    """Raises: CannotRun if a run was skipped that the item needs, HarnessError if one failed.
+
+    An item that tells why runs are missing needs one that did not fail.
+    """
     for status, error in ((FAILED, HarnessError), (SKIPPED, CannotRun)):
         own = [record for record in records if record.status == status]
-        if own and not (status == SKIPPED and item.tells_skips):
+        is_told = item.tells_skips and (status == SKIPPED or len(own) < len(records))
+        if own and not is_told:
             raise error(f"{len(own)} of {len(records)} runs {status}; the first: {own[0].reason}")
 
 
@@ -208,8 +244,9 @@ def _write_index(
 ) -> None:
     titles = {item.id: item.title for item in items}
     lead = (
-        f"{len(sections)} of {len(items)} items were made, {len(skipped)} cannot be made yet,"
-        f" {len(failed)} failed. Each table shows our measurement above the paper's number."
+        f"{len(items) - len(skipped) - len(failed)} of {len(items)} items were made,"
+        f" {len(skipped)} cannot be made yet, {len(failed)} failed. Each table shows our"
+        " measurement above the paper's number."
     )
     content = html.page(
         "Papers, measured again",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.benchmark import Benchmark
 from harness.files import canonical_json
-from harness.record import DONE, Record, RunSpec
+from harness.record import DONE, FAILED, Record, RunSpec
 from reports import nb201
 from reports.verdict import Measured
 
@@ -46,11 +46,21 @@ class RowSearch(ABC):
         """Those of the runs that were finished."""
         return [record for record in self.records(records) if record.status == DONE]
 
-    def problem(self, records: Sequence[Record]) -> str | None:
-        """Why there is nothing to show, or why a run was skipped; None if all were done."""
-        own = self.records(records)
+    def of_dataset(self, records: Sequence[Record], dataset: str) -> list[Record]:
+        """Those of the runs that say something of a data set."""
+        return self.records(records)
+
+    def problem(self, records: Sequence[Record], dataset: str | None = None) -> str | None:
+        """Why there is nothing to show, of one data set or of all; None if all runs were done.
+
+        A row of which a run failed is not shown: what the others reach would flatter it.
+        """
+        own = self.records(records) if dataset is None else self.of_dataset(records, dataset)
         if not own:
             return self.cannot_run() or NOT_ASKED
+        failed = [record for record in own if record.status == FAILED]
+        if failed:
+            return f"{len(failed)} of {len(own)} runs failed: {failed[0].reason}"
         return next((record.reason for record in own if record.status != DONE), None)
 
     def measured(self, records: Sequence[Record], dataset: str, role: str) -> Measured:
@@ -59,7 +69,8 @@ class RowSearch(ABC):
 
     def values(self, records: Sequence[Record], dataset: str, role: str) -> NDArray[np.float64]:
         """(n,) in percent, of the cells that the benchmark holds."""
-        looked_up = [record.result["values"].get(dataset, {}) for record in self.records(records)]
+        own = self.of_dataset(records, dataset)
+        looked_up = [record.result["values"].get(dataset, {}) for record in own]
         found = [values[role] for values in looked_up if values.get(role) is not None]
         return np.array(found, dtype=np.float64)
 

@@ -76,7 +76,7 @@ def _artefact(
     dataset = nb201.datasets(benchmark).get(TITLE)
 
     def measured(label: str, value: PublishedValue | None) -> Cell:
-        problem = searches[label].problem(records)
+        problem = searches[label].problem(records, dataset)
         if dataset is None or problem is not None:
             return Cell(None, value, reason=problem or f"{benchmark.name} has no {TITLE}")
         errors = 100 - searches[label].values(records, dataset, "truth")

@@ -7,18 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.benchmark import Benchmark
 from harness.config import read_labelled
 from harness.engine import is_packed
 from harness.files import canonical_json
 from harness.record import Record, RunSpec
 from reports.card import LOOK_UP
+from reports.nb201 import MINI
 from reports.row_search import OF_THE_BENCHMARK, RowSearch, no_torch, table_seeds
 
-MINI = "mini201"
 COMMON = "common/mini201"
 MINI_ONLY = "supernets were trained on mini201's images at most, not at the paper's size"
 
@@ -63,10 +60,9 @@ class Searched(RowSearch):
     def cannot_run(self) -> str | None:
         return no_torch()
 
-    def values(self, records: Sequence[Record], dataset: str, role: str) -> NDArray[np.float64]:
-        if self.each:
-            records = [r for r in records if r.identity["setting"]["dataset"] == dataset]
-        return super().values(records, dataset, role)
+    def of_dataset(self, records: Sequence[Record], dataset: str) -> list[Record]:
+        own = self.records(records)
+        return [r for r in own if not self.each or r.identity["setting"]["dataset"] == dataset]
 
     @cached_property
     def _asked(self) -> set[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from harness.benchmark import Benchmark
+from harness.engine import is_packed
 from harness.record import Record, RunSpec
 from reports import nb201
 from reports.row_search import OF_THE_BENCHMARK, RowSearch, no_torch, table_seeds
@@ -30,15 +31,17 @@ class Search(RowSearch):
     memory_gb: float = 0.0
 
     def specs(self, benchmark: Benchmark) -> list[RunSpec]:
-        """One run a seed: searched on one data set, looked up on all; none where none can run."""
-        if self.cannot_run():
-            return []
+        """One run a seed: searched on one data set, looked up on all.
+
+        Those that are packed where none can run.
+        """
         dataset = self.dataset or next(iter(nb201.datasets(benchmark).values()))
         setting = {"dataset": dataset, **table_seeds(benchmark, dataset), **self.options}
-        return [
+        specs = [
             RunSpec(PROTOCOL, benchmark.name, seed, self.method, setting)
             for seed in range(self.n_seeds)
         ]
+        return [spec for spec in specs if is_packed(spec)] if self.cannot_run() else specs
 
     def records(self, records: Sequence[Record]) -> list[Record]:
         return [

@@ -1,8 +1,8 @@
 """Which images of a split are trained on and which are selected on.
 
 NAS-Bench-201 trained and measured on fixed halves that its authors published as lists of indices;
-they do not ship with this project. `read_split` reads those files where the user has them.
-Elsewhere `default_split` makes halves of the same sizes, under a name that says so, and
+they do not ship with this project. `listed_split` reads those files where the user has them.
+Elsewhere `default_split` makes parts of the same sizes, under a name that says so, and
 `in_order` those of the DARTS family, the first and the last images.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,23 @@ OFFICIAL = MappingProxyType(
         ),
     }
 )
+
+
+def listed_split(dataset: str) -> IndexSplit:
+    """The benchmark's own parts where their list is in NAS_HARNESS_DATA/images, else ours.
+
+    Raises: UnknownName for a data set that the benchmark does not split; BadFile for a list that
+        is damaged or another data set's.
+    """
+    ours = default_split(dataset)
+    configured = os.environ.get("NAS_HARNESS_DATA")
+    path = Path(configured or "") / "images" / f"{OFFICIAL[dataset].file}.txt"
+    if not configured or not path.exists():
+        return ours
+    listed = read_split(path)
+    if listed.dataset != dataset:
+        raise BadFile(f"{path} is the list of {listed.dataset}.", REMEDY)
+    return listed
 
 
 def read_split(path: Path) -> IndexSplit:

@@ -38,9 +38,11 @@ BEFORE, SCALE, N_STEPS = "before", "scale", "steps"
 class BaLeNas(Method):
     """The loop's parameters are the mean; the weights are trained under it.
 
-    order: of the gradient at every draw, as in `darts`. samples: draws a step, M. decay: the
-    prior's precision over the number of data, which enters where a weight decay does. n_data: that
-    number, 0 for the validation images. The standard deviation starts at 1 / sqrt(n_data * decay).
+    order: of the gradient at every draw, as in `darts`. samples: draws a step, M; with 0 the
+    gradient is taken at the mean, without what the paper calls implicit regularization from
+    sampling. decay: the prior's precision over the number of data, which enters where a weight
+    decay does. n_data: that number, 0 for the validation images. The standard deviation starts at
+    1 / sqrt(n_data * decay).
     printed: the step of the paper's equations 17 and 18 as they are printed, without a root, in
     place of VAdam's, which the paper names.
     """
@@ -56,14 +58,14 @@ class BaLeNas(Method):
 
     def __post_init__(self) -> None:
         one_of("order", self.order, (1, 2))
-        require(self.samples >= 1 and self.decay > 0, "BaLeNAS draws at least once, under a prior.")
+        require(self.samples >= 0 and self.decay > 0, "BaLeNAS draws under a prior, or not at all.")
 
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         return softmax_mix(alphas)
 
     def arch_step(self, search: Search, pair: Pair) -> None:
         self._remember(search)
-        draws = [self._slopes(search, pair) for _ in range(self.samples)]
+        draws = [self._slopes(search, pair) for _ in range(self.samples or 1)]
         slopes = [torch.stack(held).mean(dim=0) for held in zip(*draws, strict=True)]
         squares = [torch.stack(held).pow(2).mean(dim=0) for held in zip(*draws, strict=True)]
         if self.printed:
@@ -100,13 +102,8 @@ class BaLeNas(Method):
             search.memory[N_STEPS] = 0
 
     def _slopes(self, search: Search, pair: Pair) -> list[Tensor]:
-        """The gradient of the loss at one draw of the parameters."""
-        rng = search.method_rng()
-        spreads = zip(search.rows, self.deviations(search), strict=True)
-        rows = [
-            (row.detach() + spread * as_row(rng.standard_normal(len(row)), row)).requires_grad_()
-            for row, spread in spreads
-        ]
+        """The gradient of the loss at one draw of the parameters, or at their mean."""
+        rows = [row.detach().requires_grad_() for row in self._drawn(search)]
         left = iter(rows)
         drawn = {group.name: [next(left) for _ in group.options] for group in learned(search.space)}
         mixer = search.mixer(ARCH, drawn)
@@ -114,6 +111,16 @@ class BaLeNas(Method):
             return second_order(search, pair, mixer, rows)
         loss = search.loss(pair.valid, mixer(), phase=ARCH)
         return list(torch.autograd.grad(loss, rows, materialize_grads=True))
+
+    def _drawn(self, search: Search) -> list[Tensor]:
+        if not self.samples:
+            return list(search.rows)
+        rng = search.method_rng()
+        spreads = zip(search.rows, self.deviations(search), strict=True)
+        return [
+            row.detach() + spread * as_row(rng.standard_normal(len(row)), row)
+            for row, spread in spreads
+        ]
 
     @torch.no_grad()
     def _vadam(self, search: Search, slopes: Sequence[Tensor], squares: Sequence[Tensor]) -> None:

@@ -35,6 +35,10 @@ class Darts(Method):
     def __post_init__(self) -> None:
         one_of("order", self.order, (1, 2))
 
+    @property
+    def has_own_steps(self) -> bool:
+        return self.order == 2
+
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         return softmax_mix(alphas)
 

@@ -26,7 +26,7 @@ from protocols.options import require
 from protocols.search.batches import Pair
 from protocols.search.learnt import draw_strengths
 from protocols.search.method import ARCH, Alphas, Method, Moment, adam
-from protocols.search.mixing import dirichlet, mapped, softmax_of_left
+from protocols.search.mixing import dirichlet, dirichlet_mean, index, mapped, softmax_of_left
 from protocols.search.recipe import Recipe
 from protocols.search.stages import keep_strongest
 
@@ -78,13 +78,18 @@ class DrNas(Method):
     def mix(self, search: Search, alphas: Alphas, at: Moment, rng: np.random.Generator) -> Mix:
         left = self._left(search)
         path = None if left is None else left.path()
-        return Mix(dirichlet(mapped(alphas, concentration), rng, path))
+        concentrations = mapped(alphas, concentration)
+        if at.twice:
+            return Mix(dirichlet_mean(concentrations, path))
+        return Mix(dirichlet(concentrations, rng, path))
 
     def arch_step(self, search: Search, pair: Pair) -> None:
         loss = search.loss(pair.valid, search.mix(ARCH), phase=ARCH)
-        if self.kl:
-            loss = loss + self.kl * divergence(self._rows(search))
-        search.step_arch(search.arch_gradient(loss))
+        penalty = self.penalty(search)
+        search.step_arch(search.arch_gradient(loss if penalty is None else loss + penalty))
+
+    def penalty(self, search: Search) -> Tensor | None:
+        return self.kl * divergence(self._rows(search)) if self.kl else None
 
     def strengths(self, search: Search) -> list[Tensor]:
         shares = softmax_of_left(search.space, search.alphas, self._left(search))
@@ -108,7 +113,7 @@ class DrNas(Method):
             return search.rows
         path = left.path()
         return [
-            row[list(options)]
+            row[index(options, row.device)]
             for group in learned(search.space)
             for row, options in zip(search.alphas[group.name], path[group.name], strict=True)
         ]

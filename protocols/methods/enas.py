@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from harness.arch import Arch, SearchSpace
 from harness.seeds import derive
 from protocols.nets.mix import Mix, path_mix
+from protocols.options import require
 from protocols.search.method import Alphas, Method, Moment
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ class Enas(Method):
 
     entropy: weight of the choices' entropy in the reward, which is the accuracy from 0 to 1.
     baseline: how much of the running mean reward stays. clip: largest norm of a gradient.
+    beta1, beta2: of its Adam; the script of NAS-Bench-201 has a beta1 of 0. reward_batch: images of
+    such a validation batch, 0 for the recipe's batch size.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     has_own_steps: ClassVar[bool] = True
     draws_learnt = True
     learns_arch: ClassVar[bool] = False
@@ -45,6 +48,12 @@ class Enas(Method):
     entropy: float = 1e-4
     baseline: float = 0.99
     clip: float = 5.0
+    beta1: float = 0.5
+    beta2: float = 0.999
+    reward_batch: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.reward_batch >= 0, f"A reward of {self.reward_batch} images is none.")
 
     def skip(self, space: SearchSpace) -> str | None:
         if any(not group.learned or group.take > 1 for group in space.groups):
@@ -63,7 +72,7 @@ class Enas(Method):
     def end_epoch(self, search: Search) -> None:
         rng, controller = search.method_rng(), self._controller(search)
         optimiser = torch.optim.Adam(
-            controller.parameters(), lr=self.lr, betas=(0.5, 0.999), eps=1e-3
+            controller.parameters(), lr=self.lr, betas=(self.beta1, self.beta2), eps=1e-3
         )
         if OPTIMISER in search.memory:
             optimiser.load_state_dict(search.memory[OPTIMISER])
@@ -73,13 +82,14 @@ class Enas(Method):
             torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(controller.parameters(), self.clip)
             optimiser.step()
+            search.counts.arch_steps += 1
         search.memory[CONTROLLER] = controller.state_dict()
         search.memory[OPTIMISER] = optimiser.state_dict()
 
     def _loss(self, search: Search, controller: Controller, rng: np.random.Generator) -> Tensor:
         """-log p * (reward - baseline) of one cell on one batch."""
         proposed = controller(rng)
-        batch = search.batches.drawn(search.recipe.batch_size, rng)
+        batch = search.batches.drawn(self.reward_batch or search.recipe.batch_size, rng)
         share = search.batch_accuracy(batch, path_mix(search.space, proposed.arch)) / 100
         reward = share + self.entropy * float(proposed.entropy)
         before = search.memory.get(BASELINE, reward)

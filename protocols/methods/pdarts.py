@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
+from torch import Tensor
 
 from protocols.nets.mix import Dropout, Mix, learned
 from protocols.options import require
@@ -41,7 +42,7 @@ class PDarts(Method):
     again by an exponential.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     second: float = 0.625
     third: float = 0.375
     first_cells: int = 5
@@ -72,6 +73,11 @@ class PDarts(Method):
         weights = softmax_of_left(search.space, ops, search.left)
         rate = 0.0 if at.phase == EVALUATION else self._rate(search, at.epoch)
         return Mix(weights, skip_dropout=Dropout(rate, int(rng.integers(2**63))) if rate else None)
+
+    def strengths(self, search: Search) -> list[Tensor]:
+        """Weights of the mix, 0 for what is gone: edges are compared by what is left."""
+        shares = softmax_of_left(search.space, search.alphas, search.left)
+        return [row for rows in shares.values() for row in rows]
 
     def _rate(self, search: Search, epoch: int) -> float:
         """Of the dropout in an epoch of the run, counted from 0."""

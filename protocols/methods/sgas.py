@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NONE = "none"
 DECISIONS = "decisions"  # How many epochs ended with one.
+ROUNDING = 1e-6  # Ours: more than a softmax in float32 is wrong by.
 
 
 @final
@@ -40,7 +41,7 @@ class Sgas(Method):
     n_batches: validation batches that this is measured on, the recipe's, 0 for all.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     has_own_steps: ClassVar[bool] = True
     decides: ClassVar[bool] = True
     first: int = 9
@@ -80,7 +81,8 @@ class Sgas(Method):
     ) -> None:
         """The row of a group with the largest product of importance and certainty is decided.
 
-        Both are scaled over all rows, the decided ones too, as in the code.
+        Importance is 1 minus the weight of `none`, 1 where there is no such option. Both are scaled
+        over all rows, the decided ones too, as in the code.
         """
         group = left.groups[position]
         places = [place for place in left.undecided() if place.group == position]
@@ -88,7 +90,11 @@ class Sgas(Method):
             return
         some = [[i for i, name in enumerate(row) if name != NONE] for row in group.options]
         rows = [strengths[row][options] for row, options in enumerate(some)]
-        scores = scaled([row.sum() for row in rows]) * scaled([certainty(row) for row in rows])
+        important = [
+            1 - sum(strengths[row][i] for i, name in enumerate(names) if name == NONE)
+            for row, names in enumerate(group.options)
+        ]
+        scores = scaled(important, ROUNDING) * scaled([certainty(row) for row in rows])
         chosen = max(places, key=lambda place: (scores[place.row], -place.row))
         worth = rows[chosen.row]
         if self.criterion == ACCURACY:
@@ -126,11 +132,11 @@ def certainty(weights: NDArray[np.float64]) -> float:
     return float(1 - entropy / np.log(len(shares))) if len(shares) > 1 else 1.0
 
 
-def scaled(values: list[float]) -> NDArray[np.float64]:
-    """From 0 for the smallest to 1 for the largest; 1 for all if they are equal."""
+def scaled(values: list[float], noise: float = 0.0) -> NDArray[np.float64]:
+    """From 0 for the smallest to 1 for the largest; 1 for all if they are equal up to the noise."""
     array = np.array(values)
     reach = array.max() - array.min()
-    return (array - array.min()) / reach if reach else np.ones(len(array))
+    return (array - array.min()) / reach if reach > noise else np.ones(len(array))
 
 
 METHOD = Sgas()

@@ -75,9 +75,9 @@ def _normed(x: Tensor, norms: Sequence[nn.BatchNorm2d], weights: Sequence[Weight
     means = _side_by_side([norm.running_mean for norm in norms])
     variances = _side_by_side([norm.running_var for norm in norms])
     by_batch = first.training or means is None
-    out = F.batch_norm(
-        x, means, variances, scale, shift, by_batch, first.momentum or 0.0, first.eps
-    )
+    # Without a momentum, every norm weighs the batch's own statistics by itself.
+    momentum = 1.0 if first.momentum is None else first.momentum
+    out = F.batch_norm(x, means, variances, scale, shift, by_batch, momentum, first.eps)
     if first.training and means is not None and variances is not None:
         width = first.num_features
         parts = zip(torch.split(means, width), torch.split(variances, width), strict=True)
@@ -104,6 +104,12 @@ def _side_by_side(statistics: Sequence[Tensor | None]) -> Tensor | None:
 def _keep(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
     assert norm.num_batches_tracked is not None
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
     norm.num_batches_tracked.add_(1)
+    if norm.momentum is not None:
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        return
+    # The mean over all batches, as `torch.nn.BatchNorm2d` has it.
+    share = norm.num_batches_tracked.to(mean.dtype).reciprocal()
+    norm.running_mean.lerp_(mean, share)
+    norm.running_var.lerp_(variance, share)

@@ -1,4 +1,4 @@
-"""Two halves of a data set, one for weights and one for architecture parameters, as batches."""
+"""Batches of two halves of a data set, one for weights and one for architecture parameters."""
 
 from __future__ import annotations
 
@@ -11,19 +11,9 @@ import torch
 
 from harness.errors import InvalidSpec
 from harness.seeds import derive
-from protocols.images.image_set import TRAIN, ImageSet
-from protocols.images.index_splits import OFFICIAL, default_split, in_order
 from protocols.images.on_device import DeviceImages, Indices, epoch_order
+from protocols.search.halves import Halves, Part
 from protocols.training import Labelled
-
-VALID = "valid"
-
-
-class Part(NamedTuple):
-    """Images of a split, by their indices in it."""
-
-    split: str
-    indices: Indices
 
 
 class Pair(NamedTuple):
@@ -31,35 +21,6 @@ class Pair(NamedTuple):
 
     train: Labelled
     valid: Labelled
-
-
-class Halves(NamedTuple):
-    """The two parts and a name for the choice."""
-
-    train: Part
-    valid: Part
-    origin: str
-
-
-def halves(images: ImageSet) -> Halves:
-    """The training images and those that a search may look at besides.
-
-    The splits "train" and "valid" where there are such, the benchmark's parts where they are known,
-    else (or where not all images are here) the first and second half of the training images.
-    """
-    name, n_images = images.about.name, len(images.splits[TRAIN])
-    if VALID in images.splits:
-        train, valid = (
-            Part(split, np.arange(len(images.splits[split]))) for split in (TRAIN, VALID)
-        )
-        return Halves(train, valid, "own split")
-    found = in_order(name, n_images, n_images // 2)
-    if name in OFFICIAL:
-        official = default_split(name)
-        if max(part.max() for part in official.parts.values()) < len(images.splits[official.split]):
-            found = official
-    train, valid = (Part(found.split, found.parts[part]) for part in (TRAIN, VALID))
-    return Halves(train, valid, found.name)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from harness.errors import InvalidSpec
 from harness.seeds import derive
 from protocols.left import Left, Place
 from protocols.nets.mix import Supernet
@@ -42,7 +43,8 @@ class ArchHessian:
     """Second derivatives of a batch's loss with respect to all architecture parameters, (n, n).
 
     The batch norms use the batch's statistics and keep nothing; a mix that draws random numbers is
-    drawn once.
+    drawn once. Draws of Dirichlet's distribution have no second derivatives: DrNAS is measured at
+    its mean. All is 0 where the loss does not depend on the parameters.
     """
 
     def __init__(self, search: Search, batch: Labelled) -> None:
@@ -50,7 +52,7 @@ class ArchHessian:
         weights = {name: weight.detach() for name, weight in search.weights.items()}
         search.net.train()
         with torch.enable_grad():
-            mix = search.mixer(EVALUATION)()
+            mix = search.mixer(EVALUATION, twice=True)()
             logits = functional_call(search.net, {**kept, **weights}, (batch.images, mix))
             loss = F.cross_entropy(logits, batch.labels)
             self._slopes = gradient(loss, search.rows, create_graph=True)
@@ -65,15 +67,17 @@ class ArchHessian:
         product = torch.stack(
             [(slope * part).sum() for slope, part in zip(self._slopes, parts, strict=True)]
         ).sum()
-        self._counts.diagnostic_passes += self._n_images
         if not product.requires_grad:
             return np.zeros(self.n)
+        self._counts.diagnostic_passes += self._n_images
         found = torch.autograd.grad(product, self._rows, retain_graph=True, materialize_grads=True)
         flat: Tensor = torch.cat(found)
         return flat.cpu().double().numpy()
 
     def dominant_eigenvalue(self) -> float:
         """That of the largest size, with its sign."""
+        if not any(slope.requires_grad for slope in self._slopes):
+            return 0.0  # Lanczos' method cannot start from a vector that becomes 0.
         operator = LinearOperator((self.n, self.n), matvec=self.times, dtype=np.float64)
         start = np.random.default_rng(START_SEED).standard_normal(self.n)
         (value,) = eigsh(
@@ -125,22 +129,45 @@ DIAGNOSTICS: Mapping[str, Callable[[Search, Labelled], float]] = {
 def shuffled_edges(net: Supernet, rng: np.random.Generator) -> Iterator[None]:
     """Inside, two random edges of every cell have changed places (DARTS-PT, table 1).
 
-    Only edges with the same shapes are exchanged; a cell without two such stays as it is.
+    Only edges with the same stride and operations are exchanged; a cell without two such stays as
+    it is.
+    Raises: InvalidSpec if that holds for all cells.
     """
     swapped: list[tuple[nn.ModuleList, int, int]] = []
     for module in net.modules():
         edges = getattr(module, "edges", None)
-        if isinstance(edges, nn.ModuleList):
-            shapes = [tuple(weight.shape for weight in edge.parameters()) for edge in edges]
-            first = int(rng.integers(len(edges)))
-            same = [i for i, shape in enumerate(shapes) if shape == shapes[first] and i != first]
-            if same:
-                swapped.append((edges, first, same[int(rng.integers(len(same)))]))
+        if isinstance(edges, nn.ModuleList) and (pair := _exchangeable(edges, rng)):
+            swapped.append((edges, *pair))
+    if not swapped:
+        raise InvalidSpec(
+            f"No cell of {net.space.name}'s supernet has two edges that could change places.",
+            "Take one with operations on edges; those of choice blocks are not.",
+        )
     _swap(swapped)
     try:
         yield
     finally:
         _swap(swapped)
+
+
+def _exchangeable(edges: nn.ModuleList, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Two random edges of a cell that work in each other's place."""
+    makes = [_make(edge) for edge in edges]
+    firsts = [i for i, make in enumerate(makes) if makes.count(make) > 1]
+    if not firsts:
+        return None
+    first = firsts[int(rng.integers(len(firsts)))]
+    same = [i for i in firsts if makes[i] == makes[first] and i != first]
+    return first, same[int(rng.integers(len(same)))]
+
+
+def _make(edge: nn.Module) -> tuple[object, ...]:
+    """What two edges have in common if each can do the other's work."""
+    ops = getattr(edge, "ops", [edge])
+    return (
+        getattr(edge, "stride", 1),
+        *((type(op), [weight.shape for weight in op.parameters()]) for op in ops),
+    )
 
 
 def _swap(pairs: Sequence[tuple[nn.ModuleList, int, int]]) -> None:

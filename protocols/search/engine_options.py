@@ -2,7 +2,9 @@
 
 Passes under weights that stand in for the network's own (second order, unrolled steps) and
 Hessians are always computed in float32 and never compiled: DARTS' difference of two gradients moves
-most weights by less than bfloat16 tells apart, and torch differentiates no compiled pass twice.
+most weights by less than bfloat16 tells apart, and torch differentiates no compiled pass twice. Nor
+do GPUs round what they multiply to TF32, as torch lets convolutions do by default, unless that is
+asked for: it keeps no more digits than float16.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class EngineOptions:
     learns from are one compiled program, where all options are mixed; passes under a path, such as
     a selector's, are not. It takes minutes, and g++ on a processor. cuda_graphs: these programs are
     replayed as CUDA graphs. deterministic: torch refuses algorithms whose results differ from call
-    to call.
+    to call. tf32: GPUs may round to TF32 what they multiply, in all passes.
     """
 
     autocast: str = ""
@@ -49,6 +51,7 @@ class EngineOptions:
     compile: bool = False
     cuda_graphs: bool = False
     deterministic: bool = False
+    tf32: bool = False
 
     @classmethod
     def read(cls, values: Mapping[str, Any], device: str) -> EngineOptions:
@@ -137,10 +140,15 @@ class EngineOptions:
 
     @contextmanager
     def running(self, device: str) -> Iterator[None]:
-        """Inside, torch computes deterministically if that is asked for; then as it did before.
+        """Inside, torch computes as precisely and deterministically as asked; then as before.
 
         Raises: InvalidSpec where CUDA's matrix products would not be deterministic.
         """
+        with _float32(rounded=self.tf32), self._determined(device):
+            yield
+
+    @contextmanager
+    def _determined(self, device: str) -> Iterator[None]:
         if not self.deterministic:
             yield
             return
@@ -159,6 +167,31 @@ class EngineOptions:
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warned)
             torch.backends.cudnn.benchmark = benchmarked
+
+
+@contextmanager
+def _float32(*, rounded: bool) -> Iterator[None]:
+    """Inside, GPUs round what they multiply to TF32 or they do not."""
+    settings = _float32_settings()
+    before = [getattr(of, name) for of, name, _ in settings]
+    for of, name, values in settings:
+        setattr(of, name, values[rounded])
+    try:
+        yield
+    finally:
+        for (of, name, _), value in zip(settings, before, strict=True):
+            setattr(of, name, value)
+
+
+def _float32_settings() -> list[tuple[Any, str, tuple[object, object]]]:
+    """Torch's settings of that, each with its values for no and yes; those before torch 2.9 too.
+
+    Only one kind may be used: torch refuses to read the old ones where the new ones were set.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if not hasattr(cudnn, "conv"):
+        return [(of, "allow_tf32", (False, True)) for of in (cudnn, matmul)]
+    return [(of, "fp32_precision", ("ieee", "tf32")) for of in (cudnn.conv, cudnn.rnn, matmul)]
 
 
 def compilable(mix: Mix) -> bool:

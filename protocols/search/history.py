@@ -21,8 +21,8 @@ class Counts:
 
     image_passes: images that went forwards and backwards once. weight_steps: those of a look-ahead
     too. scored: networks by a proxy, in a selection. evaluated: images that only went forwards, to
-    measure or to select. diagnostic_passes: image passes, of products with a Hessian two, that
-    nothing learned from.
+    measure or to select. diagnostic_passes: of products with a batch's Hessian, one an image and
+    product; the pass that the products of a measurement share is not among them.
     """
 
     image_passes: int = 0
@@ -39,7 +39,7 @@ class Epoch:
 
     strengths: per learned group (n_rows, n_options). arch: what `discretise` makes of them; None
     where nothing learns. losses, accuracies: by phase, of the batches as they were learnt from.
-    measured: diagnostics by name.
+    measured: diagnostics by name. seconds: without these.
     """
 
     epoch: int

@@ -102,11 +102,15 @@ def _step_ahead(search: Search, pair: Pair, mixer: Callable[[], Mix]) -> dict[st
 def _difference(
     search: Search, pair: Pair, mixer: Callable[[], Mix], rows: Sequence[Tensor], along: Named
 ) -> list[Tensor]:
-    """(dL_train(w + e v)/da - dL_train(w - e v)/da) / 2e, v the direction: eq. 8."""
+    """(dL_train(w + e v)/da - dL_train(w - e v)/da) / 2e, v the direction: eq. 8.
+
+    Noise that the network draws by itself is the same on both sides.
+    """
     length = torch.stack([v.pow(2).sum() for v in along.values()]).sum().sqrt()
     step = MOVE / length.clamp_min(torch.finfo(length.dtype).tiny)
-    sides = []
+    sides, drawn = [], search.noise_state
     for sign in (1, -1):
+        search.noise_state = drawn
         moved = {
             name: weight.detach() + sign * step * along[name]
             for name, weight in search.weights.items()

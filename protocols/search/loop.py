@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
 from itertools import islice
@@ -110,13 +110,16 @@ class Search:
         lr: float = self.weight_optimiser.param_groups[0]["lr"]
         return lr
 
-    def mixer(self, phase: str, alphas: Alphas | None = None) -> Callable[[], Mix]:
+    def mixer(
+        self, phase: str, alphas: Alphas | None = None, *, twice: bool = False
+    ) -> Callable[[], Mix]:
         """The method's mix with new random numbers, the same in every call of what is returned.
 
         Every call builds the graph to the parameters anew. alphas: in place of the loop's own.
+        twice: see `Moment`.
         """
         noise = int(self._noise[phase].integers(2**63))
-        at = Moment(phase, self.epoch, self.recipe.epochs)
+        at = Moment(phase, self.epoch, self.recipe.epochs, twice)
         by = self.alphas if alphas is None else alphas
 
         def mix() -> Mix:
@@ -145,13 +148,22 @@ class Search:
 
     @property
     def noise_state(self) -> Any:
-        """Where the epoch's random numbers are; set it to draw the same ones again."""
-        return {name: rng.bit_generator.state for name, rng in self._noise.items()}
+        """Where the epoch's random numbers are; set it to draw the same ones again.
+
+        Torch's own generators are among them: S4's noise is drawn from these.
+        """
+        streams = {name: rng.bit_generator.state for name, rng in self._noise.items()}
+        is_cuda = self.device.type == "cuda"
+        on_device = torch.cuda.get_rng_state(self.device) if is_cuda else None
+        return {"streams": streams, "torch": torch.get_rng_state(), "device": on_device}
 
     @noise_state.setter
     def noise_state(self, state: Any) -> None:
-        for name, held in state.items():
+        for name, held in state["streams"].items():
             self._noise[name].bit_generator.state = held
+        torch.set_rng_state(state["torch"])
+        if state["device"] is not None:
+            torch.cuda.set_rng_state(state["device"], self.device)
 
     def snapshot(self) -> dict[str, Any]:
         """Weights, buffers and momentum as they are now."""
@@ -367,27 +379,32 @@ class Search:
         if self.method.goes_on:
             since, n_epochs = self.epoch, self.recipe.epochs
         sums = self._train(self.epoch, self.recipe.lr_at(since, n_epochs))
-        self.method.end_epoch(self)
+        with self._torch_chance(str(self.epoch), "end"):
+            self.method.end_epoch(self)
+        strengths, arch = self.strengths(), self.arch()
+        seconds = time.perf_counter() - started
         losses = {phase: held[2] / held[0] for phase, held in sums.items() if held[0]}
         self.epochs.append(
             Epoch(
                 self.epoch + 1,
-                self.strengths(),
-                self.arch(),
+                strengths,
+                arch,
                 losses,
                 {phase: 100 * held[1] / held[0] for phase, held in sums.items() if held[0]},
                 asdict(self.counts),
                 self._measured(),
-                time.perf_counter() - started,
+                seconds,
             )
         )
 
     def _measured(self) -> dict[str, float]:
+        """The diagnostics; noise that a network draws by itself is the same after every epoch."""
         halves = self.batches.halves._asdict()
-        return {
-            name: DIAGNOSTICS[name](self, next(self.batches.whole(halves[half])))
-            for name, half in self._diagnostics.items()
-        }
+        found = {}
+        for name, half in self._diagnostics.items():
+            with self._torch_chance("diagnostics", name):
+                found[name] = DIAGNOSTICS[name](self, next(self.batches.whole(halves[half])))
+        return found
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs to go on after the last epoch; made of what torch.save keeps."""
@@ -464,8 +481,7 @@ class Search:
         self._begin(epoch)
         for group in self.weight_optimiser.param_groups:
             group["lr"] = lr
-        chance = int(derive(self.seed, "torch", str(epoch)).integers(2**63))
-        with own_chance(chance, self.device):
+        with self._torch_chance(str(epoch)):
             batches = replace(self.batches, batch_size=self.method.images_a_batch(self))
             for pairs in _blocks(batches.pairs(epoch), self.method.block):
                 self.method.round(self, pairs)
@@ -481,6 +497,11 @@ class Search:
             # The last step's, which no loss has seen.
             raise HarnessError(f"Weights became nan or inf in epoch {epoch + 1}.", SMALLER_STEPS)
         return sums
+
+    def _torch_chance(self, *names: str) -> AbstractContextManager[None]:
+        """Inside, torch's generators draw what the seed and these names say."""
+        chance = derive(self.seed, "torch", *names)
+        return own_chance(int(chance.integers(2**63)), self.device)
 
     def _new_weight_optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(

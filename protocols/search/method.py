@@ -30,12 +30,14 @@ class Moment:
     """When a mix is asked for.
 
     phase: what for: a step of the weights, one of the architecture parameters, or a measurement.
-    epoch: counted from 0. n_epochs: of the whole run.
+    epoch: counted from 0. n_epochs: of the whole run. twice: whether the mix is differentiated
+    twice; one that is drawn, and cannot be, is then the mean of what is drawn.
     """
 
     phase: str
     epoch: int
     n_epochs: int
+    twice: bool = False
 
     def between(self, first: float, last: float) -> float:
         """A line over the epochs: the first value in the first, the last in the last and after."""
@@ -60,8 +62,11 @@ class Method(ABC):
 
     version: ClassVar[int]
     learns_arch: ClassVar[bool] = True
-    has_own_steps: ClassVar[bool] = False
     decides: ClassVar[bool] = False
+
+    @property
+    def has_own_steps(self) -> bool:
+        return False
 
     @property
     def is_single_path(self) -> bool:
@@ -143,6 +148,10 @@ class Method(ABC):
     def arch_step(self, search: Search, pair: Pair) -> None:
         """One step of the architecture parameters: by default, down the validation loss."""
         first_order_step(search, pair)
+
+    def penalty(self, search: Search) -> Tensor | None:
+        """What is added to every loss that architecture parameters learn from, if anything."""
+        return None
 
     def weight_step(self, search: Search, batch: Labelled) -> None:
         """One step of the weights: by default, down the training loss under one mix."""

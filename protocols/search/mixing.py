@@ -6,7 +6,8 @@ only what the Dirichlet distribution draws is drawn on the device, as it depends
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,29 @@ def softmax_of_left(space: SearchSpace, alphas: Alphas, left: Left | None) -> Al
     """The softmax of every row over the options that are left; 0 for the others."""
     if left is None:
         return mapped(alphas, lambda row: row.softmax(dim=0))
-    kept = dict(zip((group.name for group in space.groups), left.kept(), strict=True))
+    kept = dict(zip((group.name for group in space.groups), left.state(), strict=True))
     return {
         name: [
-            row.masked_fill(
-                ~torch.as_tensor(mask[: len(row)], device=row.device), -torch.inf
-            ).softmax(dim=0)
-            for row, mask in zip(rows, kept[name], strict=True)
+            row.masked_fill(all_but(tuple(options), len(row), row.device), -torch.inf).softmax(0)
+            for row, options in zip(rows, kept[name], strict=True)
         ]
         for name, rows in alphas.items()
     }
+
+
+# Every step asks for the same few: on the device once, no step has to wait for a copy.
+
+
+@lru_cache(maxsize=1024)
+def index(options: tuple[int, ...], device: torch.device) -> Tensor:
+    """The options as an index of a row, (n,). It is shared: not to be changed."""
+    return torch.tensor(options, dtype=torch.int64).to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=1024)
+def all_but(options: tuple[int, ...], n_options: int, device: torch.device) -> Tensor:
+    """Where the other options of a row are, (n_options,) of bool. It is shared likewise."""
+    return torch.tensor([i not in options for i in range(n_options)]).to(device, non_blocking=True)
 
 
 def as_row(numbers: NDArray[np.float64], like: Tensor) -> Tensor:
@@ -108,17 +122,31 @@ def dirichlet(
         return mapped(concentrations, lambda row: _drawn(row, generator))
     return {
         name: [
-            _drawn_of(row, options, generator)
+            _only(options, row, lambda held: _drawn(held, generator))
             for row, options in zip(rows, path[name], strict=True)
         ]
         for name, rows in concentrations.items()
     }
 
 
-def _drawn_of(concentration: Tensor, options: Sequence[int], generator: torch.Generator) -> Tensor:
-    at = torch.tensor(options, device=concentration.device)
-    drawn = _drawn(concentration[at], generator)
-    return torch.zeros_like(concentration).index_copy(0, at, drawn)
+def dirichlet_mean(concentrations: Alphas, path: Path | None = None) -> dict[str, list[Tensor]]:
+    """The mean of every row's distribution; path: likewise."""
+    if path is None:
+        return mapped(concentrations, _mean)
+    return {
+        name: [_only(options, row, _mean) for row, options in zip(rows, path[name], strict=True)]
+        for name, rows in concentrations.items()
+    }
+
+
+def _only(options: tuple[int, ...], row: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of these options of a row; 0 for the others."""
+    at = index(options, row.device)
+    return torch.zeros_like(row).index_copy(0, at, function(row[at]))
+
+
+def _mean(concentration: Tensor) -> Tensor:
+    return concentration / concentration.sum()
 
 
 def _drawn(concentration: Tensor, generator: torch.Generator) -> Tensor:

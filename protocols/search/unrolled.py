@@ -9,8 +9,8 @@ the weights learn over the same block once more, with the new parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, final
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from harness import registry
 from harness.arch import Arch, SearchSpace
 from harness.errors import InvalidSpec
 from protocols.nets.mix import Mix
-from protocols.options import one_of, require
+from protocols.options import configured, one_of, require
 from protocols.search.batches import Pair
 from protocols.search.hypergradients import unrolled_sotl
 from protocols.search.method import ARCH, WEIGHTS, Alphas, Method, Moment
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
 TRAIN, VALID = "train", "valid"
 RESTORE, LEAK = "restore", "leak"
 SAME, FRESH = "same", "fresh"
+REMEDY = "Its parameters must learn by the gradient of its mixtures, and by nothing else."
 
 
 @final
 @dataclass(frozen=True)
 class Unrolled(Method):
-    """inner: the search whose mixtures these are. steps: T, batches of a look-ahead.
+    """inner: the search whose mixtures these are; inner_options: its options, by name.
+
+    What it adds to a loss is added to each that is summed. steps: T, batches of a look-ahead.
 
     summed: whose losses, of the training batches that the weights learn from ("train", SoTL) or of
     a validation batch before each step ("valid", SoVL). momentum: "restore", or "leak" as in some
@@ -49,12 +52,14 @@ class Unrolled(Method):
     """
 
     version: ClassVar[int] = 1
+    has_own_steps: ClassVar[bool] = True
     inner: str = "darts"
     steps: int = 100
     summed: str = TRAIN
     momentum: str = RESTORE
     noise: str = SAME
     exact: bool = False
+    inner_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "A look-ahead has at least one step.")
@@ -66,7 +71,8 @@ class Unrolled(Method):
     def round(self, search: Search, pairs: Sequence[Pair]) -> None:
         if search.is_learning_arch:
             drawn = search.noise_state
-            search.step_arch(self._exact(search, pairs) if self.exact else self._sum(search, pairs))
+            slopes = self._exact(search, pairs) if self.exact else self._sum(search, pairs)
+            search.step_arch(self._penalised(search, slopes, len(pairs)))
             if self.noise == SAME:
                 search.noise_state = drawn
         for pair in pairs:
@@ -89,19 +95,29 @@ class Unrolled(Method):
         search.restore(before, momentum=self.momentum == RESTORE)
         return [row.grad for row in search.rows if row.grad is not None]
 
+    def _penalised(self, search: Search, slopes: list[Tensor], n_losses: int) -> list[Tensor]:
+        """With the gradient of what the inner method adds to each of the losses."""
+        penalty = self._inner.penalty(search)
+        if penalty is None:
+            return slopes
+        more = search.arch_gradient(n_losses * penalty)
+        return [slope + extra for slope, extra in zip(slopes, more, strict=True)]
+
     def _exact(self, search: Search, pairs: Sequence[Pair]) -> list[Tensor]:
         return unrolled_sotl(search, pairs, [search.mixer(WEIGHTS) for _ in pairs])
 
     # All else is the inner method's.
 
     @property
+    def _asked(self) -> object:
+        """What may be no search, or one that cannot be unrolled."""
+        return configured(registry.get("method", self.inner).offer, self.inner_options)
+
+    @property
     def _inner(self) -> Method:
-        found = registry.get("method", self.inner).offer
-        if not isinstance(found, Method) or not found.learns_arch or found.has_own_steps:
-            raise InvalidSpec(
-                f"{self.inner} cannot be unrolled.",
-                "Its parameters must learn by the gradient of its mixtures, and by nothing else.",
-            )
+        found = self._asked
+        if not _unrolls(found):
+            raise InvalidSpec(f"{self.inner} cannot be unrolled.", REMEDY)
         return found
 
     @property
@@ -118,7 +134,8 @@ class Unrolled(Method):
 
     @property
     def uses(self) -> Sequence[tuple[str, str]]:
-        return (("method", self.inner), *self._inner.uses)
+        found = self._asked
+        return (("method", self.inner), *(found.uses if isinstance(found, Method) else ()))
 
     @property
     def network(self) -> Mapping[str, Any]:
@@ -142,7 +159,10 @@ class Unrolled(Method):
         self._inner.end_stage(search, stage)
 
     def skip(self, space: SearchSpace) -> str | None:
-        return self._inner.skip(space)
+        found = self._asked
+        if not _unrolls(found):
+            return f"{self.inner} cannot be unrolled. {REMEDY}"
+        return found.skip(space)
 
     def init(
         self, space: SearchSpace, rng: np.random.Generator
@@ -160,3 +180,8 @@ class Unrolled(Method):
 
     def draw(self, search: Search, rng: np.random.Generator, n: int) -> list[Arch]:
         return self._inner.draw(search, rng, n)
+
+
+def _unrolls(method: object) -> TypeGuard[Method]:
+    """Whether all that its parameters learn from is the gradient of its mixtures."""
+    return isinstance(method, Method) and method.learns_arch and not method.has_own_steps

@@ -9,8 +9,9 @@ from protocols.images import open_images
 from protocols.images.on_device import DeviceImages
 from protocols.nets.mix import Supernet, learned
 from protocols.nets.supernets import supernet
-from protocols.search.batches import Batches, halves
+from protocols.search.batches import Batches
 from protocols.search.engine_options import PLAIN
+from protocols.search.halves import halves
 from protocols.search.loop import Search
 from protocols.search.method import Method
 from protocols.search.recipe import Recipe
@@ -21,6 +22,7 @@ TINY = {
     "oneshot1-3": {"channels": 8, "n_cells": 3},
     "darts": {"channels": 4, "n_cells": 3},
 }
+SMALL_IMAGES = {"image_options": {"shape": [3, 8, 8]}}  # Of a run on noise.
 
 SMALL_SELECTIONS = {
     "argmax": {},

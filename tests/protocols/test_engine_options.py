@@ -202,6 +202,48 @@ def test_deterministic_on_cuda_asks_for_the_workspace(monkeypatch):
         assert torch.are_deterministic_algorithms_enabled()
 
 
+# TF32.
+
+
+def float32_precisions():
+    """Of convolutions, recurrent layers and products of matrices on a GPU."""
+    cudnn = torch.backends.cudnn
+    return [of.fp32_precision for of in (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)]
+
+
+@pytest.fixture(params=["new", "as torch is", "old"])
+def precisions(request):
+    """What a process may have set before, by torch's new names, not at all, or by its old ones."""
+    before = float32_precisions()
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if request.param == "new":
+        cudnn.conv.fp32_precision, matmul.fp32_precision = "ieee", "tf32"
+    if request.param == "old":
+        cudnn.allow_tf32, matmul.allow_tf32 = True, True
+    yield float32_precisions()
+    if request.param == "old":
+        assert cudnn.allow_tf32 and matmul.allow_tf32  # Which raises where the two disagree.
+        cudnn.allow_tf32, matmul.allow_tf32 = True, False
+    for of, value in zip((cudnn.conv, cudnn.rnn, matmul), before, strict=True):
+        of.fp32_precision = value
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("tf32", "expected"), [(False, "ieee"), (True, "tf32")])
+def test_inside_gpus_round_to_tf32_only_if_asked(precisions, tf32, expected):
+    with pytest.raises(ZeroDivisionError):
+        with EngineOptions(tf32=tf32, deterministic=True).running("cpu"):
+            assert float32_precisions() == [expected] * 3
+            raise ZeroDivisionError
+
+    assert float32_precisions() == precisions
+
+
+def test_tf32_is_part_of_what_is_kept_only_where_it_is_allowed():
+    assert EngineOptions.read({"tf32": True}, "cpu").chosen == {"tf32": True}
+    assert EngineOptions.read({"tf32": False}, "cpu").chosen == {}
+
+
 # Compiled.
 
 
