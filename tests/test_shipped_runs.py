@@ -24,3 +24,15 @@ def test_a_pack_holds_the_runs_of_its_suite_and_no_others(home, pack, request):
         found = record.read(key)
         assert found.status == record.DONE
         assert found.is_whole
+
+
+def test_searches_of_mini201_spend_alike_and_their_parameters_could_go_three_along(home):
+    """Else what is compared is budgets, and what is selected the noise that parameters began as."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    for spec in read_suite("common/mini201"):
+        found = record.read(record.identity_key(engine.identity_of(spec)))
+        counts, recipe = found.result["counts"], found.result["recipe"]
+        learns_arch = registry.get("method", spec.method).offer.learns_arch
+
+        assert counts["image_passes"] == 96_000, spec
+        assert not learns_arch or counts["arch_steps"] * recipe["arch_lr"] >= 3, spec

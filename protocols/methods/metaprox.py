@@ -1,7 +1,6 @@
 """Metaprox: Reptile whose steps on one batch are held near to where they started.
 
-Source: see `protocols.search.inner_steps`. With several paths a step it is the thesis's MultiPath
-and Metaprox together.
+Source: see `protocols.search.inner_steps`.
 """
 
 from __future__ import annotations
