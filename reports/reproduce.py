@@ -86,20 +86,14 @@ def reproduce(
     items = select(asked)
     if benchmark is not None:
         store.import_stamp(benchmark)
-    run = partial(
-        run_all,
-        jobs=jobs,
-        backend=backend,
-        progress=progress,
-        leave_out=_slow if quick else lambda _: None,
-    )
+    run = partial(run_all, jobs=jobs, backend=backend, progress=progress)
     made: list[tuple[Section, str]] = []
     done: list[str] = []
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
     for item in items:
         try:
-            made += _make(item, out, benchmark, run)
+            made += _make(item, out, benchmark, run, quick=quick)
             done.append(item.id)
         except StorageFailed:
             raise
@@ -125,11 +119,13 @@ def _make(
     item: Item,
     out: Path,
     benchmark: str | None,
-    run: Callable[[Sequence[RunSpec]], list[Record]],
+    run: Callable[..., list[Record]],
+    *,
+    quick: bool,
 ) -> list[tuple[Section, str]]:
-    """The sections of an item, with the benchmark of each."""
+    """The sections of an item, with the benchmark of each. run: `run_all` with options."""
     table = _choose(item, benchmark)
-    records = run(item.specs(table))
+    records = run(item.specs(table), leave_out=_slow if quick else lambda _: None)
     _check(records, item)
     sections = [(write_item(item, item.build(table, records), out), table.name if table else "")]
     if benchmark is None and table is not None and not any(map(_is_search, records)):
@@ -138,12 +134,13 @@ def _make(
 
 
 def _make_on(
-    benchmark: Benchmark, item: Item, out: Path, run: Callable[[Sequence[RunSpec]], list[Record]]
+    benchmark: Benchmark, item: Item, out: Path, run: Callable[..., list[Record]]
 ) -> Section:
-    """A section of its own for an item on another benchmark."""
-    records = run(item.specs(benchmark))
+    """A section of its own for an item on another benchmark; no network is run for it."""
+    records = run(item.specs(benchmark), leave_out=_slow)
     _check(records, item)
-    there = replace(item, id=f"{item.id}-{benchmark.name}", title=f"{item.title}, {benchmark.name}")
+    name = benchmark.name
+    there = replace(item, id=f"{item.id}-{name}", title=f"{item.title}, on {name}")
     return write_item(there, item.build(benchmark, records), out)
 
 

@@ -26,10 +26,12 @@ def test_an_item_is_written_in_all_formats_with_an_index(small, tmp_path):
     assert summary.done == ("balenas:T1",)
     assert summary.skipped == {"balenas:F4": "an illustration, nothing to measure"}
     assert summary.failed == {}
-    assert summary.benchmarks == {"balenas:T1": "small"}
-    assert summary.verdicts == {"balenas:T1": {"other benchmark": 12}}
-    assert written == {f"balenas_T1.{suffix}" for suffix in SUFFIXES} | {"index.html"}
+    assert summary.benchmarks == {"balenas:T1": "small", "balenas:T1-mini201": "mini201"}
+    assert summary.verdicts["balenas:T1"] == {"other benchmark": 12}
+    stems = ("balenas_T1", "balenas_T1-mini201")
+    assert written == {f"{stem}.{end}" for stem in stems for end in SUFFIXES} | {"index.html"}
     assert "an illustration, nothing to measure" in index
+    assert "1 of 2 items were made" in index
     assert json.loads(json.dumps(summary.to_json()))["done"] == ["balenas:T1"]
 
 
@@ -53,7 +55,22 @@ def test_without_an_import_items_are_made_on_what_ships(home, tmp_path):
 
 
 def test_what_ships_is_taken_last(small, tmp_path):
-    assert reproduce(["balenas:T1"], out=tmp_path).benchmarks == {"balenas:T1": "small"}
+    assert reproduce(["freedarts:T2"], out=tmp_path).benchmarks == {"freedarts:T2": "small"}
+
+
+def test_searches_that_are_not_there_are_shown_where_they_ship(small, tmp_path):
+    reproduce(["balenas:T5"], out=tmp_path)
+    row = "| BaLeNAS (2nd) M = 1 | "
+
+    for name, status in (("T5", "not run"), ("T5-mini201", "measured")):
+        lines = (tmp_path / f"balenas_{name}.md").read_text("utf-8").splitlines()
+        assert any(line.startswith(row + status) for line in lines), name
+
+
+def test_a_benchmark_that_is_asked_for_is_the_only_one(small, tmp_path):
+    asked = reproduce(["balenas:T5"], out=tmp_path, benchmark="small")
+
+    assert asked.benchmarks == {"balenas:T5": "small"}
 
 
 def test_the_namesake_is_taken_first_then_the_largest(small, tmp_path):
@@ -63,8 +80,7 @@ def test_the_namesake_is_taken_first_then_the_largest(small, tmp_path):
     by_name = reproduce(["balenas:T5"], out=tmp_path).benchmarks
     asked = reproduce(["balenas:T5"], out=tmp_path, benchmark="small").benchmarks
 
-    assert by_size == {"balenas:T5": "small"}
-    assert by_name == {"balenas:T5": "a-smaller-one"}
+    assert (by_size["balenas:T5"], by_name["balenas:T5"]) == ("small", "a-smaller-one")
     assert asked == {"balenas:T5": "small"}
 
 

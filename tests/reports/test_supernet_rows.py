@@ -1,16 +1,22 @@
 """Rows of tables that are supernet searches, by a tiny suite on the benchmark that ships."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harness import load, record, space, store
 from harness.config import read_labelled, read_suite
 from harness.engine import run_all
+from harness.errors import HarnessError
+from harness.record import DONE, FAILED, SKIPPED, Record
 from reports.extremes import extremes_item
+from reports.items import all_items
 from reports.papers.balenas import TABLE_1_SEARCHES
 from reports.papers.sotl_thesis import TABLE_4_6_SEARCHES, TABLE_4_6_VARIANTS
 from reports.query_methods import query_methods_item
-from reports.row_search import NO_TORCH, specs_of
+from reports.reproduce import _check
+from reports.row_search import NO_TORCH, RowSearch, specs_of
 from reports.selection_errors import selection_errors_item
 from reports.spent import spent_table
 from reports.supernet_rows import Searched
@@ -222,3 +228,66 @@ def test_every_row_of_the_papers_has_runs_in_both_suites(home):
             assert row.label in read_labelled(suite), (row.label, suite)
         datasets = {spec.setting["dataset"] for spec in read_labelled(row.published)[row.label]}
         assert len(datasets) == (3 if row.each else 1)
+
+
+def of(dataset, status, reason=""):
+    return Record(
+        identity={"method": "darts", "setting": {"dataset": dataset}},
+        status=status,
+        reason=reason,
+        result={"values": {dataset: {"truth": 90.0}}} if status == DONE else {},
+        seconds=0.0,
+        environment={},
+        plugin_files={},
+    )
+
+
+class Each(RowSearch):
+    """Of every data set, one run that was asked for."""
+
+    def specs(self, benchmark):
+        return []
+
+    def records(self, records):
+        return list(records)
+
+    def of_dataset(self, records, dataset):
+        return [r for r in records if r.identity["setting"]["dataset"] == dataset]
+
+    def cannot_run(self):
+        return None
+
+
+def test_a_data_set_is_shown_though_the_images_of_another_are_missing():
+    records = [of("cifar10", DONE), of("cifar100", SKIPPED, "Download CIFAR-100.")]
+
+    assert Each().problem(records, "cifar10") is None
+    assert Each().problem(records, "cifar100") == "Download CIFAR-100."
+    assert Each().problem(records) == "Download CIFAR-100."
+    assert Each().values(records[:1], "cifar10", "truth").tolist() == [90.0]
+
+
+def test_a_row_of_which_a_run_failed_says_so():
+    records = [of("cifar10", DONE), of("cifar10", FAILED, "The loss is nan.")]
+
+    assert Each().problem(records, "cifar10") == "1 of 2 runs failed: The loss is nan."
+
+
+@pytest.mark.parametrize(
+    ("tells_skips", "statuses", "error"),
+    [
+        (True, [DONE, FAILED, SKIPPED], None),
+        (True, [FAILED, FAILED], "2 of 2 runs failed"),
+        (False, [DONE, FAILED], "1 of 2 runs failed"),
+        (False, [DONE, SKIPPED], "1 of 2 runs skipped"),
+    ],
+)
+def test_an_item_is_made_without_runs_only_if_it_tells_why(tells_skips, statuses, error):
+    item = replace(all_items()["balenas:T1"], tells_skips=tells_skips)
+    records = [of("cifar10", status, "so") for status in statuses]
+
+    if error is None:
+        _check(records, item)
+    else:
+        with pytest.raises(HarnessError, match=error):
+            _check(records, item)
