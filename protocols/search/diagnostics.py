@@ -2,7 +2,8 @@
 
 Sources: Zela et al., "Understanding and Robustifying Differentiable Architecture Search", ICLR 2020
 (the dominant eigenvalue of the architecture Hessian); Zhang et al., BaLeNAS, eq. 19 (its trace);
-Wang et al., DARTS-PT, ICLR 2021, section 3.2 (discretisation accuracy at convergence).
+Wang et al., DARTS-PT, ICLR 2021, section 3.2 (discretisation accuracy at convergence) and table 1
+(accuracy after edges were exchanged).
 """
 
 from __future__ import annotations
@@ -117,11 +118,25 @@ def _trace_estimate(search: Search, batch: Labelled) -> float:
     return ArchHessian(search, batch).trace_estimate(derive(search.seed, "trace"))
 
 
+def _supernet_accuracy(search: Search, batch: Labelled) -> float:
+    """Percent, under the mixture."""
+    return search.batch_accuracy(batch, search.mixer(EVALUATION)())
+
+
+def _shuffled_accuracy(search: Search, batch: Labelled) -> float:
+    """The same with two random edges of every cell exchanged, other ones after every epoch."""
+    rng = derive(search.seed, "shuffled edges", str(len(search.epochs)))
+    with shuffled_edges(search.net, rng):
+        return _supernet_accuracy(search, batch)
+
+
 # What can be asked for after every epoch, on the first batch of a half.
 DIAGNOSTICS: Mapping[str, Callable[[Search, Labelled], float]] = {
     "eigenvalue": _eigenvalue,
     "trace": _trace,
     "trace_estimate": _trace_estimate,
+    "supernet_accuracy": _supernet_accuracy,
+    "shuffled_accuracy": _shuffled_accuracy,
 }
 
 

@@ -11,7 +11,12 @@ from protocols.left import Left, Place
 from protocols.methods.darts import Darts
 from protocols.methods.fixed_alpha import FixedAlpha
 from protocols.nets.mix import softmax_mix
-from protocols.search.diagnostics import ArchHessian, discretised_accuracies, shuffled_edges
+from protocols.search.diagnostics import (
+    DIAGNOSTICS,
+    ArchHessian,
+    discretised_accuracies,
+    shuffled_edges,
+)
 from protocols.search.method import EVALUATION
 
 
@@ -107,6 +112,31 @@ def test_edges_change_places_inside_and_come_back():
 
     assert torch.equal(before, after)
     assert not torch.allclose(before, inside)
+
+
+def test_accuracy_after_edges_change_places_is_the_same_only_if_all_are_alike():
+    search = tiny_search("nb201", Darts())
+    batch = next(search.batches.pairs(0)).valid
+    plain, shuffled = (DIAGNOSTICS[f"{name}_accuracy"] for name in ("supernet", "shuffled"))
+    with torch.no_grad():
+        for row in search.rows:
+            row.copy_(2 * torch.randn(len(row)))
+
+    def shuffles():
+        accuracies = []
+        for seed in range(10):
+            search.seed = seed
+            accuracies.append(shuffled(search, batch))
+        return accuracies
+
+    before, apart = plain(search, batch), shuffles()
+    for module in search.net.modules():
+        for edge in getattr(module, "edges", ()):
+            edge.load_state_dict(module.edges[0].state_dict())
+    alike = plain(search, batch)
+
+    assert set(shuffles()) == {alike}
+    assert set(apart) != {before}
 
 
 def test_discretised_accuracies_measure_every_option_and_restore():
