@@ -19,12 +19,15 @@ from harness.spaces import space
 from harness.spaces.darts import SKIP
 from harness.spaces.nb201 import OPS
 from harness.stats import mean_interval
+from reports.papers.balenas import CONSTANTS
 from reports.supernet_rows import COMMON
 
 FOLLOWED = ("darts", "drnas", "balenas", "sotl")  # Of 50 epochs each.
 EPOCHS = (1, 5, 10, 25, 50)
 SUMMED = ("darts", "drnas", "sotl")  # What the variants of SoTL-DARTS are shown beside.
 SUMS, MID_SCALE = "common/mini201_sotl", "common/nb201_cifar"
+BALENAS = "common/mini201_balenas"
+SAMPLES = tuple(f"{n} sample{'s' if n > 1 else ''}" for n in (1, 2, 3, 4))
 
 
 def on_mini201() -> dict[str, str]:
@@ -34,6 +37,7 @@ def on_mini201() -> dict[str, str]:
         "searches": "\n".join(_searches(rows)),
         "track": "\n".join(_on_the_way({label: rows[label] for label in FOLLOWED})),
         "sums": "\n".join(_searches({label: rows[label] for label in SUMMED} | _finished(SUMS))),
+        "constants": "\n".join(_searches({"balenas": rows["balenas"]} | _varied())),
     }
 
 
@@ -47,6 +51,13 @@ def _finished(suite: str) -> dict[str, list[Record]]:
         label: [r for r in run_all(specs, leave_out=_never) if r.status == DONE]
         for label, specs in read_labelled(suite).items()
     }
+
+
+def _varied() -> dict[str, list[Record]]:
+    """BaLeNAS with other constants and numbers of samples, each by its largest mean."""
+    constants = [*SAMPLES, *(label.partition(", ")[2] for label in CONSTANTS)]
+    rows = _finished(BALENAS)
+    return {label: rows[label] for label in constants}
 
 
 def _searches(rows: Mapping[str, Sequence[Record]]) -> list[str]:
