@@ -127,7 +127,8 @@ def _make(
     table = _choose(item, benchmark)
     records = run(item.specs(table), leave_out=_slow if quick else lambda _: None)
     _check(records, item)
-    sections = [(write_item(item, item.build(table, records), out), table.name if table else "")]
+    section = write_item(item, item.build(table, records), out)
+    sections = [(section, "" if table is None else table.name)]
     if benchmark is None and table is not None and not any(map(_is_search, records)):
         sections += [(_make_on(other, item, out, run), other.name) for other in _shipped(item)]
     return sections

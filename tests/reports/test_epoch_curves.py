@@ -408,10 +408,11 @@ def test_parameters_can_go_3_along_in_small_searches(searches, suite):
 
 def test_curvature_on_mini201_is_that_of_its_common_searches(searches):
     """So that the same searches are looked at, seed by seed."""
-    common, own = read_labelled("common/mini201"), read_labelled("common/mini201_curvature")
+    common = {**read_labelled("common/mini201_sotl"), **read_labelled("common/mini201")}
+    own = read_labelled("common/mini201_curvature")
 
-    assert list(own) == ["darts", "sotl"]
-    for label, half in (("darts", "valid"), ("sotl", "train")):
+    assert list(own) == ["darts", "sotl", "sotl, leak"]
+    for label, half in (("darts", "valid"), ("sotl", "train"), ("sotl, leak", "train")):
         for spec, like in zip(own[label], common[label], strict=False):
             setting = dict(spec.setting)
             assert setting.pop("diagnostics") == {"eigenvalue": half}
