@@ -74,6 +74,6 @@ def test_what_is_told_of_other_spaces_is_in_the_items_that_it_names(home, tmp_pa
     reproduce(items, out=tmp_path, quick=True)
 
     shown = "".join((tmp_path / f"{item.replace(':', '_')}.md").read_text() for item in items)
-    assert len(items) == 7
-    assert len(told) == 11
+    assert len(items) == 8
+    assert len(told) == 13
     assert [number for number in told if number.replace("-", "−") not in shown] == []

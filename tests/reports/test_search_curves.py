@@ -57,7 +57,7 @@ def test_points_are_the_mean_over_the_seeds_of_each_search(bench, searches):
 
 
 def test_without_torch_there_is_no_figure(bench):
-    for name in ("freedarts:F1", "freedarts:F2", "freedarts:F3"):
+    for name in ("freedarts:F1", "freedarts:F3"):
         assert all_items()[name].benchmark_problem(bench) == NO_TORCH
 
 

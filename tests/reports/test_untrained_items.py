@@ -85,9 +85,9 @@ def test_table_2_has_no_rules_of_rows_that_it_lacks(home, tmp_path):
 
 
 def test_a_quick_report_runs_no_networks(home, tmp_path, searches):
-    made = reproduce(["freedarts:T2", "study:claims"], out=tmp_path, quick=True)
-    text = (tmp_path / "freedarts_T2.md").read_text()
+    made = reproduce(["freedarts:F1", "study:claims"], out=tmp_path, quick=True)
+    text = (tmp_path / "freedarts_F1.md").read_text()
 
-    assert made.done == ("freedarts:T2", "study:claims")
+    assert made.done == ("freedarts:F1", "study:claims")
     assert NOT_QUICK in text
     assert record.keys() == []
