@@ -47,7 +47,7 @@ $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 
 # Long; it can be stopped and taken up again.
 conformance: $(VENV)/.installed-dev
-	NAS_HARNESS_HOME=$(or $(NAS_HARNESS_HOME),$(CURDIR)/.conformance) $(VENV)/bin/python tests/conformance.py
+	NAS_HARNESS_HOME=$(or $(NAS_HARNESS_HOME),$(CURDIR)/.conformance) $(VENV)/bin/python tests/conformance.py --jobs 2
 
 clean:
 	rm -rf $(VENV) $(REPORT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
