@@ -23,9 +23,8 @@ from reports.row_search import no_torch
 from reports.tables import comparisons, to_csv
 
 INDEX = "index.html"
-SUPERNET = "supernet"
 # Protocols that compute on networks, and why their runs are left out of a quick report.
-ON_NETWORKS = (SUPERNET, "untrained", "zerocost")
+ON_NETWORKS = ("supernet", "untrained", "zerocost")
 NOT_QUICK = "was not run before, and is not for a quick report"
 
 
@@ -79,8 +78,9 @@ def reproduce(
     of its `candidates` that can answer it; where there is none, some are made by their searches
     alone. quick: of runs on networks only those that were kept or packed are shown. Items that
     cannot be made are skipped with a reason; one that fails does not stop the
-    others. One whose supernet searches are not there for its benchmark has a second section, on
-    what ships, where those searches ship. progress: called with every record that was run.
+    others. One whose searches, of supernets or of untrained networks, are not there for its
+    benchmark has a second section on what ships, where those searches ship. progress: called with
+    every record that was run.
     Raises: UnknownName for an item, UnknownBenchmark, StorageFailed.
     """
     items = select(asked)
@@ -129,8 +129,9 @@ def _make(
     _check(records, item)
     section = write_item(item, item.build(table, records), out)
     sections = [(section, "" if table is None else table.name)]
-    if benchmark is None and table is not None and not any(map(_is_search, records)):
-        sections += [(_make_on(other, item, out, run), other.name) for other in _shipped(item)]
+    if benchmark is None and table is not None and table.name != MINI:
+        others = _shipped(item, records)
+        sections += [(_make_on(other, item, out, run), other.name) for other in others]
     return sections
 
 
@@ -145,16 +146,14 @@ def _make_on(
     return write_item(there, item.build(benchmark, records), out)
 
 
-def _is_search(record: Record) -> bool:
-    return record.status == DONE and record.identity["protocol"] == SUPERNET
-
-
-def _shipped(item: Item) -> list[Benchmark]:
-    """The benchmark that ships, where packs hold supernet searches of the item on it."""
+def _shipped(item: Item, records: Sequence[Record]) -> list[Benchmark]:
+    """The benchmark that ships, where packs hold searches of a kind of which none was done."""
     if item.space is None or item.benchmark is not None or MINI not in candidates(item.space):
         return []
     benchmark = store.load(MINI)
-    specs = [spec for spec in item.specs(benchmark) if spec.protocol == SUPERNET]
+    done = {record.identity["protocol"] for record in records if record.status == DONE}
+    missing = [protocol for protocol in ON_NETWORKS if protocol not in done]
+    specs = [spec for spec in item.specs(benchmark) if spec.protocol in missing]
     return [benchmark] if any(map(is_packed, specs)) else []
 
 
