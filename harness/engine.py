@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from harness import packs, record, registry, store
 from harness.benchmark import Benchmark
-from harness.errors import BrokenStore, HarnessError, InvalidSpec, MissingPackage, StorageFailed
+from harness.errors import BrokenStore, HarnessError, InvalidSpec, MissingPackage
 from harness.record import DONE, FAILED, SKIPPED, Record, RunSpec
 
 USED_BY = " "  # Between a kind and a name, of what a method or protocol uses.
 PACKAGES = ("nas-harness", "numpy", "scipy", "torch")
+INTERRUPTED = "It was interrupted; the same call takes it up again."
 
 
 @dataclass(frozen=True)
@@ -218,40 +219,43 @@ def _asked(spec: RunSpec, table: Benchmark) -> dict[str, Any]:
 
 
 def execute(spec: RunSpec) -> Record:
-    """Carries one run out and stores its record; a failure is a record too.
+    """Carries one run out and stores its record; a failure or an interruption is a record too.
 
-    Raises: StorageFailed only (and what is no Exception, such as KeyboardInterrupt).
+    Raises: StorageFailed if the record itself cannot be written (and what is no Exception, such as
+        KeyboardInterrupt).
     """
     identity = identity_of(spec)
     protocol = registry.get("protocol", spec.protocol).offer
     method = registry.get("method", spec.method).offer if spec.method else None
     run = Run(_open(spec.benchmark), spec.seed, spec.setting, method)
     started = time.perf_counter()
-    outcome = Outcome()
+
+    def stored(status: str, reason: str, outcome: Outcome) -> Record:
+        finished = Record(
+            identity=identity,
+            status=status,
+            reason=reason,
+            result=outcome.result,
+            seconds=time.perf_counter() - started,
+            environment=environment(),
+            plugin_files=_plugin_files(spec),
+        )
+        return record.write(finished, outcome.arrays)
+
     try:
         reason = protocol.skip(run)
-        status = SKIPPED if reason else DONE
-        if not reason:
-            outcome = protocol.run(run)
-    except StorageFailed:
+        outcome = Outcome() if reason else protocol.run(run)
+    except KeyboardInterrupt:
+        stored(FAILED, INTERRUPTED, Outcome())
         raise
     except HarnessError as error:
-        status, reason = FAILED, str(error)
+        return stored(FAILED, str(error), Outcome())
     except Exception as error:
         # Whatever a plug-in raises must not end the suite: it becomes the record's reason.
         place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        status = FAILED
-    finished = Record(
-        identity=identity,
-        status=status,
-        reason=reason or "",
-        result=outcome.result,
-        seconds=time.perf_counter() - started,
-        environment=environment(),
-        plugin_files=_plugin_files(spec),
-    )
-    return record.write(finished, outcome.arrays)
+        where = f"({Path(place.filename).name}:{place.lineno})"
+        return stored(FAILED, f"{type(error).__name__}: {error} {where}", Outcome())
+    return stored(SKIPPED if reason else DONE, reason or "", outcome)
 
 
 def _open(benchmark: str) -> Benchmark:

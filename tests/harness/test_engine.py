@@ -7,7 +7,13 @@ from tables import make_store
 
 from harness import engine, record, registry, store
 from harness.config import read_labelled, read_suite, suites
-from harness.errors import DuplicateName, InvalidSpec, UnknownBenchmark, UnknownName
+from harness.errors import (
+    DuplicateName,
+    InvalidSpec,
+    StorageFailed,
+    UnknownBenchmark,
+    UnknownName,
+)
 from harness.record import RunSpec
 from harness.seeds import derive
 
@@ -70,6 +76,32 @@ def test_a_failure_is_a_record_and_the_suite_goes_on(small):
 
     assert (failed.status, done.status) == ("failed", "done")
     assert "seed 999" in failed.reason
+
+
+def test_a_disk_that_refuses_a_runs_own_files_fails_that_run_alone(small, monkeypatch):
+    protocol = type(registry.get("protocol", "sotl").offer)
+    carried_out = protocol.run
+
+    def full(self, run):
+        if run.seed == 0:
+            raise StorageFailed("A checkpoint could not be written.", "Free space.")
+        return carried_out(self, run)
+
+    monkeypatch.setattr(protocol, "run", full)
+    failed, done = engine.run_all([sotl(0), sotl(1)])
+
+    assert (failed.status, done.status) == ("failed", "done")
+    assert "could not be written" in failed.reason
+
+
+def test_a_record_that_cannot_be_written_ends_the_suite(small, monkeypatch):
+    def full(finished, arrays):
+        raise StorageFailed("The record could not be written.", "Free space.")
+
+    monkeypatch.setattr(engine.record, "write", full)
+
+    with pytest.raises(StorageFailed, match="The record"):
+        engine.run_all([sotl(0), sotl(1)])
 
 
 def test_processes_give_the_same_records(small, monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ import torch
 
 from harness import record, store
 from harness.config import read_suite
-from harness.engine import execute, run_all
+from harness.engine import INTERRUPTED, execute, run_all
 from harness.record import DONE, FAILED, RunSpec
 from protocols.search.loop import Search
 
@@ -198,20 +198,21 @@ def test_other_errors_keep_their_name(home, failing, monkeypatch):
     assert execute(spec(failing)).reason.startswith("RuntimeError: something else (failing.py")
 
 
-def test_a_disk_that_fills_up_ends_the_suite_with_the_last_epoch_kept(
+def test_a_disk_that_fills_up_fails_the_run_with_the_last_epoch_kept(
     home, failing, suite, monkeypatch
 ):
-    """No record could be written either, so that no other run goes on; a second call does."""
+    """The record is smaller than what did not fit."""
     fail(monkeypatch, "fill_disk", N_STEPS + 1)
     ended = subprocess.run(
         [str(BIN), "run", str(suite), "--method", str(failing)], capture_output=True, text=True
     )
 
+    (found,) = map(record.read, record.keys())
     assert ended.returncode == 1
-    assert "could not be written" in ended.stderr
-    assert "Free space" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert record.keys() == []
+    assert found.status == FAILED
+    assert "could not be written" in found.reason
+    assert "Free space" in found.reason
     assert kept_epochs()[0] == [1]
     assert_goes_on(read_suite(str(suite), method=str(failing)), home, monkeypatch)
 
@@ -238,6 +239,7 @@ def test_a_suite_that_is_interrupted_goes_on_after_its_last_epoch(
     assert process.returncode == 130
     assert "Run the same command again" in told
     assert "Traceback" not in told
-    assert record.keys() == []
+    (found,) = map(record.read, record.keys())
+    assert (found.status, found.reason) == (FAILED, INTERRUPTED)
     assert kept_epochs()[0] == [1]
     assert_goes_on(read_suite(str(suite), method=str(failing)), home, monkeypatch)
