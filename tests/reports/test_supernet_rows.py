@@ -12,14 +12,14 @@ from harness.errors import HarnessError
 from harness.record import DONE, FAILED, SKIPPED, Record
 from reports.extremes import extremes_item
 from reports.items import all_items
-from reports.papers.balenas import TABLE_1_SEARCHES
+from reports.papers.balenas import TABLE_1, TABLE_1_NOTES, TABLE_1_SEARCHES
 from reports.papers.sotl_thesis import TABLE_4_6_SEARCHES, TABLE_4_6_VARIANTS
 from reports.query_methods import query_methods_item
 from reports.reproduce import _check
 from reports.row_search import NO_TORCH, RowSearch, specs_of
 from reports.selection_errors import selection_errors_item
 from reports.spent import spent_table
-from reports.supernet_rows import Searched
+from reports.supernet_rows import COMMON, Searched
 from reports.tables import MISSING, lines
 from reports.verdict import OTHER_BENCHMARK
 
@@ -291,3 +291,16 @@ def test_an_item_is_made_without_runs_only_if_it_tells_why(tells_skips, statuses
     else:
         with pytest.raises(HarnessError, match=error):
             _check(records, item)
+
+
+def test_the_constants_that_table_1_tells_are_those_of_its_searches():
+    pytest.importorskip("torch", reason="torch is not installed")
+    from protocols.methods.balenas import METHOD
+
+    theirs, mini = (read_labelled(s)["balenas"][0].setting for s in (TABLE_1, COMMON))
+    rates = [setting["recipe"]["arch_lr"] for setting in (theirs, mini)]
+
+    assert "n_data" not in theirs  # The validation half of CIFAR-10, 25,000 images.
+    assert mini["n_data"] == 25_000
+    assert f"N = 25,000, delta / N = {METHOD.decay}" in TABLE_1_NOTES[0]
+    assert f"a rate of alpha of {rates[0]}, on mini201 of {rates[1]}" in TABLE_1_NOTES[0]
