@@ -18,7 +18,7 @@ from reports.figures import Curve, CurvePanel, by_epoch
 from reports.found_cells import Quantity as OfCells
 from reports.items import FIGURE, Artefact, Item
 from reports.learnt_cells import COUNTS_NOTE, learnt_cells
-from reports.nb201 import MINI
+from reports.nb201 import MINI, SPACE
 from reports.row_search import RowSearch, distinct, no_torch, over_runs, specs_of
 from reports.stand_in import StandIn, notes, suites_in_words
 from reports.supernet_rows import MINI_ONLY, Searched, recipes_in_words
@@ -137,8 +137,9 @@ def table_of(space: str, benchmark: Benchmark) -> Benchmark:
 
 def tables_of(space: str, benchmark: Benchmark) -> list[Benchmark]:
     """`table_of`, and mini201 where it is another that has the space's cells."""
-    table, mini = table_of(space, benchmark), store.load(MINI)
-    return [table, *([mini] if mini.space.name == space and mini.name != table.name else [])]
+    table = table_of(space, benchmark)
+    has_another = space == SPACE and table.name != MINI
+    return [table, store.load(MINI)] if has_another else [table]
 
 
 def _first_held(

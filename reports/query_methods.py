@@ -258,11 +258,10 @@ def _searched(
 ) -> Cell:
     """What the searches of a row reach on one data set; value: what the paper prints, if so."""
     dataset = nb201.datasets(benchmark).get(title)
-    if dataset is None:
+    problem = search.problem(records, dataset)
+    if dataset is None or problem is not None:
         missing = f"{benchmark.name} has no test accuracy of {title}"
-        return Cell(None, value, reason=search.problem(records) or missing)
-    if (problem := search.problem(records, dataset)) is not None:
-        return Cell(None, value, reason=problem)
+        return Cell(None, value, reason=problem or missing)
     measured = search.measured(records, dataset, "truth")
     return compared(measured, value, same_benchmark=nb201.is_the_papers(benchmark, dataset))
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmark import Benchmark
+from harness.engine import is_packed
 from harness.files import canonical_json
 from harness.record import DONE, FAILED, Record, RunSpec
 from reports import nb201
@@ -41,6 +42,10 @@ class RowSearch(ABC):
     @abstractmethod
     def cannot_run(self) -> str | None:
         """Why `specs` asks for nothing here, or None."""
+
+    def possible(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """All of them where they can run, else those that are packed."""
+        return [spec for spec in specs if is_packed(spec)] if self.cannot_run() else list(specs)
 
     def done(self, records: Sequence[Record]) -> list[Record]:
         """Those of the runs that were finished."""

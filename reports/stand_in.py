@@ -13,7 +13,6 @@ from typing import Any, final
 from harness import no_table
 from harness.benchmark import Benchmark
 from harness.config import read_labelled
-from harness.engine import is_packed
 from harness.files import canonical_json
 from harness.record import DONE, Record, RunSpec
 from reports.items import FIGURE, Artefact, Item
@@ -42,8 +41,7 @@ class StandIn(RowSearch):
 
     def specs(self, benchmark: Benchmark) -> list[RunSpec]:
         """Of both suites, on benchmarks that hold nothing; without torch, those that are packed."""
-        specs = [*self._of_paper, *self._instead]
-        return [spec for spec in specs if is_packed(spec)] if no_torch() else specs
+        return self.possible([*self._of_paper, *self._instead])
 
     def records(self, records: Sequence[Record]) -> list[Record]:
         """Those of the paper's runs if all were done or there are no others, else the others."""

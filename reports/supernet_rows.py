@@ -9,7 +9,6 @@ from typing import Any, final
 
 from harness.benchmark import Benchmark
 from harness.config import read_labelled
-from harness.engine import is_packed
 from harness.files import canonical_json
 from harness.record import Record, RunSpec
 from reports.card import LOOK_UP
@@ -48,7 +47,7 @@ class Searched(RowSearch):
                 for spec in read_labelled(self.published, benchmark=benchmark.name)[self.label]
                 if spec.setting["dataset"] in benchmark.roles
             ]
-        return [spec for spec in specs if is_packed(spec)] if no_torch() else specs
+        return self.possible(specs)
 
     def records(self, records: Sequence[Record]) -> list[Record]:
         return [

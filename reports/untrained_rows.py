@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from harness.benchmark import Benchmark
-from harness.engine import is_packed
 from harness.record import Record, RunSpec
 from reports import nb201
 from reports.row_search import OF_THE_BENCHMARK, RowSearch, no_torch, table_seeds
@@ -41,7 +40,7 @@ class Search(RowSearch):
             RunSpec(PROTOCOL, benchmark.name, seed, self.method, setting)
             for seed in range(self.n_seeds)
         ]
-        return [spec for spec in specs if is_packed(spec)] if self.cannot_run() else specs
+        return self.possible(specs)
 
     def records(self, records: Sequence[Record]) -> list[Record]:
         return [

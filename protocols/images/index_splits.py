@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from harness.errors import BadFile, InvalidSpec, unknown
 from harness.seeds import derive
+from protocols.images.raw_files import image_folder
 
 Indices = NDArray[np.int64]
 
@@ -89,10 +89,8 @@ def listed_split(dataset: str) -> IndexSplit:
     Raises: UnknownName for a data set that the benchmark does not split; BadFile for a list that
         is damaged or another data set's.
     """
-    ours = default_split(dataset)
-    configured = os.environ.get("NAS_HARNESS_DATA")
-    path = Path(configured or "") / "images" / f"{OFFICIAL[dataset].file}.txt"
-    if not configured or not path.exists():
+    ours, folder = default_split(dataset), image_folder()
+    if folder is None or not (path := folder / f"{OFFICIAL[dataset].file}.txt").exists():
         return ours
     listed = read_split(path)
     if listed.dataset != dataset:

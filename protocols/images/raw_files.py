@@ -85,15 +85,21 @@ def unzipped(content: bytes, n_bytes: int, where: str) -> bytes:
         raise BadFile(f"{where} is damaged or cut ({error}).", DOWNLOAD) from error
 
 
-def _configured(reader: Reader) -> Path:
+def image_folder() -> Path | None:
+    """NAS_HARNESS_DATA/images; None where the variable is not set."""
     configured = os.environ.get("NAS_HARNESS_DATA")
-    if not configured:
+    return Path(configured) / "images" if configured else None
+
+
+def _configured(reader: Reader) -> Path:
+    folder = image_folder()
+    if folder is None:
         raise BadFile(
             f"No folder was given for {reader.about.name}, and NAS_HARNESS_DATA is not set.",
             f"Download {reader.about.download}; put it into the folder images/{reader.about.name}"
             " of one that NAS_HARNESS_DATA names.",
         )
-    return Path(configured) / "images"
+    return folder
 
 
 def _compared(name: str, md5: str, md5s: Mapping[str, str]) -> Checksum:

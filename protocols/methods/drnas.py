@@ -23,9 +23,8 @@ from harness.arch import Arch
 from protocols.left import Left
 from protocols.nets.mix import Mix, learned
 from protocols.options import require
-from protocols.search.batches import Pair
 from protocols.search.learnt import draw_strengths
-from protocols.search.method import ARCH, Alphas, Method, Moment, adam
+from protocols.search.method import Alphas, Method, Moment, adam
 from protocols.search.mixing import dirichlet, dirichlet_mean, index, mapped, softmax_of_left
 from protocols.search.recipe import Recipe
 from protocols.search.stages import keep_strongest
@@ -82,11 +81,6 @@ class DrNas(Method):
         if at.twice:
             return Mix(dirichlet_mean(concentrations, path))
         return Mix(dirichlet(concentrations, rng, path))
-
-    def arch_step(self, search: Search, pair: Pair) -> None:
-        loss = search.loss(pair.valid, search.mix(ARCH), phase=ARCH)
-        penalty = self.penalty(search)
-        search.step_arch(search.arch_gradient(loss if penalty is None else loss + penalty))
 
     def penalty(self, search: Search) -> Tensor | None:
         return self.kl * divergence(self._rows(search)) if self.kl else None

@@ -192,9 +192,10 @@ def small_normal(
 
 
 def first_order_step(search: Search, pair: Pair) -> None:
-    """Down the gradient of the validation loss, the weights as they are."""
+    """Down the gradient of the validation loss and the penalty, the weights as they are."""
     loss = search.loss(pair.valid, search.mix(ARCH), phase=ARCH)
-    search.step_arch(search.arch_gradient(loss))
+    penalty = search.method.penalty(search)
+    search.step_arch(search.arch_gradient(loss if penalty is None else loss + penalty))
 
 
 def adam(rows: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:

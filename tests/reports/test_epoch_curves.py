@@ -377,7 +377,7 @@ def test_axes_name_their_quantity_and_end_where_it_does():
 
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_without_torch_packed_records_will_do(home, monkeypatch, is_packed):
-    monkeypatch.setattr("reports.stand_in.is_packed", lambda spec: is_packed)
+    monkeypatch.setattr("reports.row_search.is_packed", lambda spec: is_packed)
 
     for name in ("balenas:F2", "balenas:F5", "sotl_thesis:F4.13", "sotl_thesis:T4.7"):
         assert can_run(all_items()[name])[0] == is_packed
