@@ -118,23 +118,22 @@ def dirichlet(
     """
     device = next(row.device for rows in concentrations.values() for row in rows)
     generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
-    if path is None:
-        return mapped(concentrations, lambda row: _drawn(row, generator))
-    return {
-        name: [
-            _only(options, row, lambda held: _drawn(held, generator))
-            for row, options in zip(rows, path[name], strict=True)
-        ]
-        for name, rows in concentrations.items()
-    }
+    return _over(concentrations, path, lambda row: _drawn(row, generator))
 
 
 def dirichlet_mean(concentrations: Alphas, path: Path | None = None) -> dict[str, list[Tensor]]:
     """The mean of every row's distribution; path: likewise."""
+    return _over(concentrations, path, _mean)
+
+
+def _over(
+    concentrations: Alphas, path: Path | None, function: Callable[[Tensor], Tensor]
+) -> dict[str, list[Tensor]]:
+    """A function of every row, or of the options of it that are in the path."""
     if path is None:
-        return mapped(concentrations, _mean)
+        return mapped(concentrations, function)
     return {
-        name: [_only(options, row, _mean) for row, options in zip(rows, path[name], strict=True)]
+        name: [_only(options, row, function) for row, options in zip(rows, path[name], strict=True)]
         for name, rows in concentrations.items()
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, final
 
 import numpy as np
@@ -108,7 +109,7 @@ class Unrolled(Method):
 
     # All else is the inner method's.
 
-    @property
+    @cached_property
     def _asked(self) -> object:
         """What may be no search, or one that cannot be unrolled."""
         return configured(registry.get("method", self.inner).offer, self.inner_options)
